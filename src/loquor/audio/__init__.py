@@ -1,0 +1,20 @@
+"""Sound as files, streams and levels: waveforms are mono float32 [T] in [-1, 1]."""
+
+from loquor.audio.io import read, write
+from loquor.audio.level import normalize_level, trim_silence
+from loquor.audio.resample import StreamResampler, Waveform, resample
+from loquor.audio.sink import CONTAINERS, Sink, open_sink, pcm16
+
+__all__ = [
+    "CONTAINERS",
+    "Sink",
+    "StreamResampler",
+    "Waveform",
+    "normalize_level",
+    "open_sink",
+    "pcm16",
+    "read",
+    "resample",
+    "trim_silence",
+    "write",
+]

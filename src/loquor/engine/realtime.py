@@ -1,0 +1,209 @@
+"""Realtime generation: many streams, each of its own age and voice, in one batch.
+
+Per stream the published order holds: a window of text is read, a window of frames is spoken, until the end classifier
+fires or a limit is reached; positions, noise and windows are the stream's own, so what it says does not depend on who
+shares the batch. A stream that lacks text for its next window waits; it never speaks ahead of a text still open.
+Streams join and leave at frame boundaries.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from loquor.diffusion.noise import Noise, SeededNoise
+from loquor.diffusion.sample import Guidance, Sampler
+from loquor.diffusion.solver import SolverConfig, solver_plan
+from loquor.engine.request import Frame, Sampling
+from loquor.errors import CapacityError
+from loquor.models.realtime.model import RealtimeModel, RealtimeState
+from loquor.nn.diffusion_head import Modulation
+from loquor.text.tokenizer import Token
+
+T = TypeVar("T")
+RUNAWAY_FACTOR, RUNAWAY_FRAMES = 3, 60  # frames allowed: so many times those of the text windows, and a few
+
+
+@dataclass(eq=False)
+class Stream:
+    """One utterance being spoken. Text is fed while it runs; `frames` counts what it has said."""
+
+    state: RealtimeState  # of the voice at first; not touched again once the stream has joined a batch
+    sampling: Sampling
+    noise: Noise | None = None  # None: from the seed
+    first_frame: int = 0  # number of the first frame, for the noise
+    pending: deque[Token] = field(default_factory=deque)
+    text_closed: bool = False
+    cancelled: bool = False
+    finish: str | None = None
+    frames: int = 0
+    windows: int = 0  # text windows read
+    text_end: int = 0
+    position: int = 0  # of the upper layers, as the limit counts
+    limit: int = 0
+    left: int = 0  # frames left in the speech window
+
+    def feed(self, tokens: Sequence[Token]) -> None:
+        self.pending.extend(tokens)
+
+    def can_read(self, window: int) -> bool:
+        """Whether the next window is decided: full, or the text is complete."""
+        return self.text_closed or len(self.pending) >= window
+
+    def take(self, window: int) -> list[int]:
+        tokens = [self.pending.popleft() for _ in range(min(window, len(self.pending)))]
+        if tokens:
+            self.windows += 1
+            self.text_end = max(self.text_end, tokens[-1].end)
+            self.position += len(tokens)
+        return [t.id for t in tokens]
+
+
+class RealtimeBatch:
+    """Streams that share every pass of one model. Not thread-safe: one thread steps it."""
+
+    def __init__(self, model: RealtimeModel) -> None:
+        self.model = model
+        self.streams: list[Stream] = []
+        self.state: RealtimeState | None = None
+        self.sampler = lru_cache(maxsize=16)(self._sampler)
+
+    def join(self, stream: Stream) -> None:
+        """Let `stream` take part from the next frame on; CapacityError if its voice fills the context."""
+        context = self.model.config.speech.max_position_embeddings
+        stream.position = int(stream.state.speech.length[0])
+        room = context - stream.position
+        if room < self.model.config.text_window + 1:
+            raise CapacityError(f"the voice takes {stream.position} of the context's {context} positions")
+        stream.limit = stream.position + min(room, stream.sampling.max_new_tokens or room)
+        stream.noise = stream.noise or SeededNoise(stream.sampling.seed)
+        self.state = RealtimeState.join([self.state, stream.state]) if self.state else stream.state.clone()
+        self.streams.append(stream)
+
+    @torch.no_grad()
+    def step(self) -> list[tuple[Stream, Frame]]:
+        """One frame of every stream that can speak; streams that have ended are gone afterwards."""
+        self._leave()
+        self._read()
+        self._leave()
+        rows = [i for i, s in enumerate(self.streams) if s.left]
+        spoken = self._on(rows, self._speak) if rows else []
+        self._leave()
+        return spoken
+
+    @property
+    def can_speak(self) -> bool:
+        """Whether a step would do anything."""
+        return any(s.cancelled or s.left or s.can_read(self.model.config.text_window) for s in self.streams)
+
+    def _leave(self) -> None:
+        """Drop the streams that ended or were cancelled."""
+        for stream in self.streams:
+            if stream.cancelled and not stream.finish:
+                stream.finish = "cancelled"
+        keep = [i for i, s in enumerate(self.streams) if not s.finish]
+        if len(keep) < len(self.streams):
+            assert self.state is not None
+            self.state = self.state.select(torch.tensor(keep)) if keep else None
+            self.streams = [self.streams[i] for i in keep]
+
+    def _on(self, rows: list[int], work: Callable[[list[Stream], RealtimeState], T]) -> T:
+        """`work` on some rows of the batch, in place when these are all."""
+        assert self.state is not None
+        streams = [self.streams[i] for i in rows]
+        if len(rows) == len(self.streams):
+            return work(streams, self.state)
+        index = torch.tensor(rows)
+        part = self.state.select(index)
+        result = work(streams, part)
+        self.state.put(index, part)
+        return result
+
+    def _read(self) -> None:
+        """Give each stream at a window's boundary its next text."""
+        size = self.model.config.text_window
+        rows, windows = [], []
+        for i, stream in enumerate(self.streams):
+            if stream.left or not stream.can_read(size):
+                continue
+            ids = stream.take(size)
+            if ids and stream.position > stream.limit:
+                stream.finish = "limit"
+                continue
+            stream.left = self.model.config.speech_window
+            if ids:
+                rows.append(i)
+                windows.append(ids)
+        if rows:
+            width = max(map(len, windows))
+            ids_tensor = torch.tensor([ids + [0] * (width - len(ids)) for ids in windows])
+            lengths = torch.tensor([len(ids) for ids in windows])
+            self._on(rows, lambda _, state: self.model.read(ids_tensor, state, lengths))
+
+    def _speak(self, streams: list[Stream], state: RealtimeState) -> list[tuple[Stream, Frame]]:
+        conditions, negatives = state.condition.clone(), state.negative_condition.clone()
+        latents = self._sample(streams, conditions, negatives)
+        waveforms = self.model.decode(latents, state).float()
+        logits = self.model.hear(latents, state).tolist()
+        spoken = []
+        for i, stream in enumerate(streams):
+            stream.position += 1
+            stream.frames += 1
+            stream.left -= 1
+            fed_back = stream.position <= stream.limit
+            stream.finish = self._finish(stream, logits[i]) if fed_back else "limit"
+            frame = Frame(
+                waveform=waveforms[i],
+                latent=latents[i],
+                condition=conditions[i],
+                negative_condition=negatives[i],
+                end_logit=logits[i] if fed_back else None,
+                text_end=stream.text_end,
+                finish=stream.finish,
+            )
+            spoken.append((stream, frame))
+        return spoken
+
+    def _finish(self, stream: Stream, end_logit: float) -> str | None:
+        if end_logit > 0:  # sigmoid above 0.5
+            return "end"
+        allowed = RUNAWAY_FACTOR * self.model.config.speech_window * stream.windows + RUNAWAY_FRAMES
+        over = stream.sampling.max_new_tokens is None and stream.text_closed and stream.frames >= allowed
+        return "runaway" if over else None
+
+    def _sample(self, streams: list[Stream], conditions: Tensor, negatives: Tensor) -> Tensor:
+        """Latents [B, D]; streams with equal solver settings are sampled together."""
+        groups: dict[tuple[int, bool], list[int]] = {}
+        for i, stream in enumerate(streams):
+            groups.setdefault((stream.sampling.steps, stream.sampling.stochastic), []).append(i)
+        latents = conditions.new_empty(len(streams), self.model.config.latent_size)
+        for (steps, stochastic), rows in groups.items():
+            draws = torch.stack([_draws(streams[i], steps if stochastic else 0, latents.shape[1]) for i in rows])
+            guidance = Guidance(negatives[rows], torch.tensor([streams[i].sampling.guidance for i in rows]))
+            latents[rows] = self.sampler(steps, stochastic)(
+                conditions[rows], draws[:, 0], guidance, draws[:, 1:].transpose(0, 1) if stochastic else None
+            )
+        return latents
+
+    def _sampler(self, steps: int, stochastic: bool) -> Sampler[Modulation]:
+        head = self.model.config.head
+        config = SolverConfig(
+            beta_schedule=head.ddpm_beta_schedule,
+            num_train_timesteps=head.ddpm_num_steps,
+            prediction_type=head.prediction_type,
+            algorithm_type="sde-dpmsolver++" if stochastic else "dpmsolver++",
+        )
+        return Sampler(self.model.head, solver_plan(config, steps))
+
+
+def _draws(stream: Stream, steps: int, size: int) -> Tensor:
+    """Start noise and `steps` step noises of a stream's next frame, [1 + steps, D]."""
+    assert stream.noise is not None
+    return stream.noise.frame(stream.first_frame + stream.frames, (1 + steps, size))
+

@@ -1,0 +1,118 @@
+"""A conversation with one voice: text is pushed in as it comes, speech comes out as it is made."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+
+from loquor.engine.realtime import Stream
+from loquor.engine.request import Chunk, Frame, Sampling
+from loquor.engine.utterances import Piece, UtteranceSplitter
+from loquor.engine.worker import Lane
+from loquor.errors import InputError
+from loquor.models.realtime.model import RealtimeState
+
+
+class Session:
+    """Push text, take chunks; push from one thread and iterate in another if you like.
+
+    What is said depends on the text and on where `flush` was called, not on how the text was cut when pushed: a
+    window of text is read only when its tokens can no longer change and it is full, or the utterance is complete.
+    """
+
+    def __init__(self, lane: Lane, voice: RealtimeState, sampling: Sampling, splitter: UtteranceSplitter, frame_s: float) -> None:
+        self._lane, self._voice, self._sampling, self._splitter = lane, voice, sampling, splitter
+        self._frame_s = frame_s
+        self._lock = threading.Lock()
+        self._stream: Stream | None = None  # the utterance that text is fed to
+        self._frames = 0
+        self._done = False
+        self.finish: str | None = None  # why the last utterance ended: end, limit, runaway, cancelled
+
+    def push(self, text: str) -> None:
+        """Text to speak next. InputError after `end`."""
+        with self._lock:
+            if self._lane.closed:
+                raise InputError("text was pushed after the session's end")
+            self._feed(self._splitter.push(text))
+
+    def flush(self) -> None:
+        """What was pushed is a whole utterance: speak it to its end. The session stays open for more."""
+        with self._lock:
+            self._feed(self._splitter.close())
+
+    def end(self) -> None:
+        """Nothing more will be pushed; iteration stops when all has been said."""
+        with self._lock:
+            if not self._lane.closed:
+                self._feed(self._splitter.close())
+                self._lane.closed = True
+        self._lane.notify()
+
+    def cancel(self) -> None:
+        """Stop within one frame; what was spoken so far can still be taken."""
+        self._lane.cancelled = self._lane.closed = True
+        self.finish = "cancelled"
+        self._lane.notify()
+
+    def _feed(self, pieces: list[Piece]) -> None:
+        for piece in pieces:
+            stream = self._stream or Stream(self._voice, self._sampling)
+            stream.feed(piece.tokens)
+            stream.text_closed = piece.is_last
+            if self._stream is None:
+                self._lane.waiting.append(stream)
+            self._stream = None if piece.is_last else stream
+        if pieces:
+            self._lane.notify()
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Chunks of one frame, until the session has ended and all is said."""
+        while (chunk := self.next_chunk()) is not None:
+            yield chunk
+
+    def __aiter__(self) -> AsyncIterator[Chunk]:
+        return self._chunks()
+
+    async def _chunks(self) -> AsyncIterator[Chunk]:
+        try:
+            while (chunk := await asyncio.to_thread(self.next_chunk)) is not None:
+                yield chunk
+        except (asyncio.CancelledError, GeneratorExit):
+            self.cancel()
+            raise
+
+    def next_chunk(self) -> Chunk | None:
+        """The next chunk, waiting for it; None when all has been said. Raises what broke generation."""
+        if self._done:
+            return None
+        event = self._lane.events.get()
+        if isinstance(event, Frame):
+            return self._chunk(event)
+        self._done = True
+        if event is not None:
+            raise event
+        return None
+
+    def _chunk(self, frame: Frame) -> Chunk:
+        self.finish = frame.finish or self.finish
+        start = self._frames * self._frame_s
+        self._frames += 1
+        return Chunk(
+            waveform=frame.waveform,
+            latents=frame.latent[None],
+            start_s=start,
+            end_s=start + self._frame_s,
+            text_end=frame.text_end,
+        )
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.end()
+        else:
+            self.cancel()
+

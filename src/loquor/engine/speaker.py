@@ -1,0 +1,232 @@
+"""The friendly face: a model, its tokenizer and its voices, ready to speak from any thread."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from loquor.configs import read_json
+from loquor.engine.request import Chunk, Sampling
+from loquor.engine.session import Session
+from loquor.engine.speech import Speech, joined
+from loquor.engine.utterances import UtteranceSplitter
+from loquor.engine.worker import Worker
+from loquor.errors import ConfigError, InputError, VoiceError
+from loquor.models.realtime.checkpoint import load_realtime
+from loquor.models.realtime.model import RealtimeModel, RealtimeState
+from loquor.models.realtime.prompt import voice_state
+from loquor.text.tokenizer import TextTokenizer, load_tokenizer
+from loquor.voices.catalogue import catalogue, find_voice
+from loquor.voices.voice import Fingerprint, Voice
+
+logger = logging.getLogger(__name__)
+
+SAMPLE_RATE_HZ = 24_000
+DEFAULTS_FILE = "loquor.json"  # beside config.json: {"voice": ..., "guidance": ..., "steps": ...}
+CONTEXT_SHARE = 0.75  # of the context that one utterance plans to fill
+UTTERANCE_STRETCH = 5  # a sentence may be this many times longer than `utterance_tokens` before it is cut
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a long synthesis is."""
+
+    frames: int
+    seconds: float
+    rtf: float
+
+
+class Speaker:
+    """Speaks with one model. All methods may be called from any thread; they share the model and one batch."""
+
+    def __init__(self, model: RealtimeModel, tokenizer: TextTokenizer, folder: Path | None = None) -> None:
+        if tokenizer.vocab_size > model.config.text.vocab_size:
+            raise ConfigError(
+                f"the tokenizer has {tokenizer.vocab_size} ids, the model {model.config.text.vocab_size}",
+                hint="this model needs another tokenizer: is its tokenizer.json missing?",
+            )
+        self.model, self.tokenizer, self.folder = model, tokenizer, folder
+        self.sample_rate_hz = SAMPLE_RATE_HZ
+        defaults = folder / DEFAULTS_FILE if folder else None
+        self.defaults = read_json(defaults) if defaults and defaults.exists() else {}
+        self._worker = Worker(model)
+        self._voices: dict[Path, tuple[str, RealtimeState]] = {}
+
+    @classmethod
+    def open(cls, folder: Path, device: str = "cpu", dtype: torch.dtype | None = None) -> Speaker:
+        """The speaker of a checkpoint folder."""
+        model = load_realtime(folder, dtype).to(device)
+        return cls(model, load_tokenizer(folder), folder)
+
+    @property
+    def frame_s(self) -> float:
+        return self.model.config.codec.hop_samples / self.sample_rate_hz
+
+    @property
+    def voices(self) -> list[str]:
+        """Names of the voices at hand."""
+        return list(catalogue(self.folder))
+
+    def session(
+        self,
+        voice: str | Voice = "default",
+        guidance: float | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        sampling: Sampling | None = None,
+    ) -> Session:
+        """An open session: push text into it, take chunks out of it. None takes the model's own default."""
+        sampling = sampling or self._sampling(guidance, steps, seed)
+        _, state = self._voice(voice)
+        config = self.model.config
+        room = config.speech.max_position_embeddings - int(state.speech.length[0])
+        whole = int(CONTEXT_SHARE * room / (1 + config.speech_window / config.text_window))
+        soft = min(whole, config.utterance_tokens or whole)
+        hard = min(whole, UTTERANCE_STRETCH * soft)
+        splitter = UtteranceSplitter(self.tokenizer, soft, hard)
+        return Session(self._worker.open(), state, sampling, splitter, self.frame_s)
+
+    def stream(self, text: str | Iterable[str], voice: str | Voice = "default", **sampling: float | None) -> Iterator[Chunk]:
+        """Chunks of speech as soon as they exist, for a text or for pieces of text as they arrive."""
+        if isinstance(text, str):
+            require_text(text)
+        session = self.session(voice, **sampling)  # type: ignore[arg-type]
+        return self._drive(session, [text] if isinstance(text, str) else text)
+
+    def _drive(self, session: Session, pieces: Iterable[str]) -> Iterator[Chunk]:
+        import threading
+
+        failure: list[BaseException] = []
+
+        def push() -> None:
+            try:
+                for piece in pieces:
+                    session.push(piece)
+                session.end()
+            except BaseException as error:  # noqa: BLE001 - raised again where the chunks are taken
+                failure.append(error)
+                session.cancel()
+
+        pusher = threading.Thread(target=push, name="loquor-text", daemon=True)
+        pusher.start()
+        try:
+            yield from session
+        finally:
+            session.cancel() if not session.is_done else None
+        if failure:
+            raise failure[0]
+
+    def speak(
+        self,
+        text: str,
+        voice: str | Voice = "default",
+        guidance: float | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Speech:
+        """The whole text as speech. InputError if there is nothing to say."""
+        require_text(text)
+        started = time.perf_counter()
+        session = self.session(voice, guidance, steps, seed)
+        session.push(text)
+        session.end()
+        chunks: list[Chunk] = []
+        first_ms = float("nan")
+        for chunk in session:
+            elapsed = time.perf_counter() - started
+            if not chunks:
+                first_ms = 1000 * elapsed
+            chunks.append(chunk)
+            if progress:
+                progress(Progress(len(chunks), chunk.end_s, elapsed / chunk.end_s))
+        if not chunks:
+            raise InputError("the text holds nothing that can be spoken")
+        if session.finish != "end":
+            logger.warning("the speech did not end by itself but by %s", session.finish)
+        return Speech(
+            waveform=joined([c.waveform for c in chunks]),
+            sample_rate_hz=self.sample_rate_hz,
+            latents=torch.cat([c.latents for c in chunks]),
+            text=text,
+            voice=self._voice(voice)[0],
+            finish=session.finish or "end",
+            compute_s=time.perf_counter() - started,
+            first_audio_ms=first_ms,
+        )
+
+    async def speak_async(self, text: str, voice: str | Voice = "default", **sampling: float | None) -> Speech:
+        """`speak` without blocking the event loop."""
+        return await asyncio.to_thread(self.speak, text, voice, **sampling)  # type: ignore[arg-type]
+
+    async def stream_async(
+        self, text: str | AsyncIterable[str], voice: str | Voice = "default", **sampling: float | None
+    ) -> AsyncIterator[Chunk]:
+        """`stream` for coroutines; closing the iterator cancels the speech."""
+        session = await asyncio.to_thread(self.session, voice, **sampling)  # type: ignore[arg-type]
+        pushing = asyncio.create_task(_push(session, text))
+        try:
+            async for chunk in session:
+                yield chunk
+            await pushing
+        finally:
+            pushing.cancel()
+            session.cancel()
+
+    def _sampling(self, guidance: float | None, steps: int | None, seed: int) -> Sampling:
+        known = {k: self.defaults[k] for k in ("guidance", "steps") if k in self.defaults}
+        given = {k: v for k, v in (("guidance", guidance), ("steps", steps)) if v is not None}
+        return Sampling(**(known | given), seed=seed)
+
+    def _voice(self, voice: str | Voice) -> tuple[str, RealtimeState]:
+        """Name and state of a voice; states of files are kept."""
+        if isinstance(voice, Voice):
+            voice.require_model(self.fingerprint)
+            return voice.name, voice_state(self.model, voice.tensors)
+        path = self._voice_path(voice)
+        if path not in self._voices:
+            opened = Voice.open(path)
+            opened.require_model(self.fingerprint)
+            self._voices[path] = (opened.name, voice_state(self.model, opened.tensors))
+        return self._voices[path]
+
+    def _voice_path(self, name: str) -> Path:
+        if name.endswith(".safetensors"):
+            return Path(name)
+        known = catalogue(self.folder)
+        if name == "default":
+            if not known:
+                raise VoiceError("no voice is installed for this model", hint="loquor voices import FILE.pt")
+            name = str(self.defaults.get("voice", next(iter(known))))
+        return find_voice(name, known)
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Which voices fit this model."""
+        text, speech = self.model.config.text, self.model.config.speech
+        return Fingerprint(
+            text.num_hidden_layers, speech.num_hidden_layers, speech.num_key_value_heads, speech.width, speech.hidden_size
+        )
+
+
+async def _push(session: Session, text: str | AsyncIterable[str]) -> None:
+    if isinstance(text, str):
+        await asyncio.to_thread(session.push, text)
+    else:
+        async for piece in text:
+            await asyncio.to_thread(session.push, piece)
+    session.end()
+
+
+def require_text(text: str) -> None:
+    """InputError unless there is something to say."""
+    if not isinstance(text, str):
+        raise InputError(f"text must be a string, got {type(text).__name__}")
+    if not text.strip():
+        raise InputError("the text is empty", hint="give at least one word")

@@ -1,0 +1,122 @@
+"""Realtime checkpoints in the published layout: config.json and safetensors with the original names."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from loquor.checkpoints import Entry, Files, load, published, same, save
+from loquor.configs import from_dict, read_json, section
+from loquor.errors import ConfigError
+from loquor.models.codec import CodecConfig
+from loquor.models.codec_keys import codec_keys
+from loquor.models.connector import connector_keys
+from loquor.models.diffusion_head_keys import diffusion_head_keys
+from loquor.models.qwen2_keys import qwen2_keys
+from loquor.models.realtime.model import RealtimeConfig, RealtimeModel
+from loquor.nn.diffusion_head import DiffusionHeadConfig
+from loquor.nn.qwen2 import Qwen2Config
+
+MODEL_TYPE = "vibevoice_streaming"
+OURS = ("text_window", "speech_window", "utterance_tokens")  # fields the published layout has no place for
+UNREAD = "model.tts_language_model.embed_tokens.weight"  # published with the upper layers, never used
+
+
+def read_config(folder: Path) -> RealtimeConfig:
+    """The configuration in `folder`/config.json; ConfigError names the file and the key that does not fit."""
+    path = folder / "config.json"
+    values = read_json(path)
+    name = str(path)
+    whole = dict(section(values, "decoder_config", name))
+    upper = values.get("tts_backbone_num_hidden_layers", 20)
+    layers = whole.get("num_hidden_layers")
+    if not isinstance(upper, int) or not isinstance(layers, int) or not 0 < upper <= layers:
+        raise ConfigError(f"{name}: tts_backbone_num_hidden_layers {upper!r} must lie in 1 to num_hidden_layers {layers!r}")
+    codec = _codec_config(values, name)
+    return RealtimeConfig(
+        text=from_dict(Qwen2Config, whole | {"num_hidden_layers": layers - upper}, f"{name}: decoder_config"),
+        speech=from_dict(Qwen2Config, whole | {"num_hidden_layers": upper}, f"{name}: decoder_config"),
+        codec=codec,
+        head=_head_config(values, name, codec),
+        **{k: values[k] for k in OURS if k in values},
+    )
+
+
+def _codec_config(values: Mapping[str, Any], name: str) -> CodecConfig:
+    given = dict(section(values, "acoustic_tokenizer_config", name))
+    given["vae_dim"] = values.get("acoustic_vae_dim", given.get("vae_dim"))
+    return from_dict(CodecConfig, given, f"{name}: acoustic_tokenizer_config")
+
+
+def _head_config(values: Mapping[str, Any], name: str, codec: CodecConfig) -> DiffusionHeadConfig:
+    given = {"latent_size": codec.vae_dim, **section(values, "diffusion_head_config", name)}
+    return from_dict(DiffusionHeadConfig, given, f"{name}: diffusion_head_config")
+
+
+def keys(config: RealtimeConfig, has_encoder: bool) -> list[Entry]:
+    """Every tensor of the published layout and where it goes."""
+    entries = [
+        same("model.language_model.embed_tokens.weight", "embedding.weight"),
+        Entry((UNREAD,), None, optional=True),
+        same("model.tts_input_types.weight", "types.weight"),
+        same("model.speech_scaling_factor", "latent_scale.scale"),
+        same("model.speech_bias_factor", "latent_scale.bias"),
+        *(
+            same(f"tts_eos_classifier.{fc}.{part}", f"end_classifier.{fc}.{part}")
+            for fc in ("fc1", "fc2")
+            for part in ("weight", "bias")
+        ),
+    ]
+    entries += qwen2_keys(config.text, "model.language_model.", "text_model.", final_norm=False)
+    entries += qwen2_keys(config.speech, "model.tts_language_model.", "speech_model.")
+    entries += connector_keys("model.acoustic_connector.", "connector.")
+    entries += diffusion_head_keys(config.head, "model.prediction_head.", "head.")
+    return entries + codec_keys(config.codec, "model.acoustic_tokenizer.", "codec.", encoder=has_encoder, decoder=True)
+
+
+def load_realtime(folder: Path, dtype: torch.dtype | None = None) -> RealtimeModel:
+    """The model in `folder`, strictly: a missing or unexpected tensor is a CheckpointError that names it.
+
+    Released files may lack the codec's encoder; then the model has none. `dtype` None keeps what the file holds.
+    """
+    config, files = read_config(folder), Files(folder)
+    has_encoder = any(name.startswith("model.acoustic_tokenizer.encoder.") for name in files.where)
+    with torch.device("meta"):
+        model = RealtimeModel(config, has_encoder)
+    load(model, files, keys(config, has_encoder), dtype)
+    if not torch.isfinite(model.latent_scale.scale) or not torch.isfinite(model.latent_scale.bias):
+        raise ConfigError(f"{folder}: speech_scaling_factor and speech_bias_factor are not finite: nothing can be decoded")
+    return model.eval().requires_grad_(False)
+
+
+def export_realtime(model: RealtimeModel, folder: Path, source: Path | None = None) -> None:
+    """Write the published layout. `source`, the folder the model came from, contributes its config.json as it is and
+    the tensor nobody reads, so that nothing is lost on the way through."""
+    config = read_json(source / "config.json") if source else to_published(model.config)
+    tensors = published(model, keys(model.config, model.codec.encoder is not None))
+    if source:
+        files = Files(source)
+        tensors |= {UNREAD: files[UNREAD]} if UNREAD in files.where else {}
+    save(folder, config, tensors)
+
+
+def to_published(config: RealtimeConfig) -> dict[str, Any]:
+    """config.json in the published layout, our own fields beside it."""
+    decoder = dataclasses.asdict(config.speech) | {"model_type": "qwen2"}
+    decoder["num_hidden_layers"] = config.text.num_hidden_layers + config.speech.num_hidden_layers
+    values: dict[str, Any] = {
+        "model_type": MODEL_TYPE,
+        "architectures": ["VibeVoiceStreamingForConditionalGenerationInference"],
+        "acoustic_vae_dim": config.codec.vae_dim,
+        "tts_backbone_num_hidden_layers": config.speech.num_hidden_layers,
+        "acoustic_tokenizer_config": dataclasses.asdict(config.codec),
+        "decoder_config": decoder,
+        "diffusion_head_config": dataclasses.asdict(config.head),
+    }
+    values |= {name: getattr(config, name) for name in OURS}
+    return dict(json.loads(json.dumps(values)))

@@ -1,0 +1,154 @@
+"""Grouped-query attention with rotary positions and a cache of past keys and values.
+
+Rotary embedding: Su et al. 2021, arXiv:2104.09864 (rotate-half form); grouped queries: Ainslie et al. 2023,
+arXiv:2305.13245. Streams of different age share a batch: every row has its own length and its own mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from loquor.state import State
+
+GROWTH = 256  # positions a full cache grows by at least
+
+
+@dataclass
+class LayerCache(State):
+    """Past keys and values of one layer; rows are valid up to the stream's length."""
+
+    keys: Tensor  # [B, H_kv, L, D]
+    values: Tensor  # [B, H_kv, L, D]
+
+
+@dataclass
+class KVCache(State):
+    """Past keys and values of all layers, with one length per stream."""
+
+    layers: list[LayerCache]
+    length: Tensor  # [B] int64, positions written so far
+
+    @property
+    def capacity(self) -> int:
+        """Positions there is room for."""
+        return self.layers[0].keys.shape[2] if self.layers else 0
+
+    def reserve(self, positions: int) -> None:
+        """Make room for `positions` in all, keeping what is cached."""
+        missing = positions - self.capacity
+        if missing > 0:
+            extra = max(missing, GROWTH)
+            for layer in self.layers:
+                layer.keys, layer.values = (F.pad(t, (0, 0, 0, extra)) for t in (layer.keys, layer.values))
+
+    def put(self, rows: Tensor, source: Self) -> None:
+        """Write the rows of `source` over `rows`; both are first given equal room."""
+        self.reserve(source.capacity)
+        source.reserve(self.capacity)
+        super().put(rows, source)
+
+    @classmethod
+    def join(cls, states: Sequence[Self]) -> Self:
+        """One batch of all rows; the caches are first given equal room."""
+        room = max(s.capacity for s in states)
+        return super().join([_padded(s, room) for s in states])
+
+
+def _padded(cache: KVCache, room: int) -> KVCache:
+    if cache.capacity == room:
+        return cache
+    extra = room - cache.capacity
+    layers = [LayerCache(*(F.pad(t, (0, 0, 0, extra)) for t in (c.keys, c.values))) for c in cache.layers]
+    return type(cache)(layers=layers, length=cache.length)
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Where the tokens of one pass stand in a cache; computed once for all layers."""
+
+    index: Tensor  # [B, T] positions in the cache
+    mask: Tensor  # [B, 1, T, span] True where a query sees a key
+    span: int  # positions of the cache that any row sees
+
+
+def locate(cache: KVCache, steps: int) -> Positions:
+    """The next `steps` positions of every stream in `cache`, which is given room for them."""
+    device = cache.length.device
+    index = cache.length[:, None] + torch.arange(steps, device=device)
+    span = int(index[:, -1].max()) + 1
+    cache.reserve(span)
+    return Positions(index=index, mask=(torch.arange(span, device=device) <= index[..., None])[:, None], span=span)
+
+
+class RotaryTable(nn.Module):
+    """Cosines and sines of the rotary angles, computed in fp32."""
+
+    def __init__(self, head_dim: int, theta: float) -> None:
+        super().__init__()
+        self.head_dim, self.theta = head_dim, theta
+
+    def forward(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Positions [B, T] to cos, sin [B, 1, T, D]."""
+        exponent = torch.arange(0, self.head_dim, 2, dtype=torch.float32, device=positions.device) / self.head_dim
+        angles = positions[..., None].float() * (1.0 / self.theta**exponent)
+        angles = torch.cat([angles, angles], -1)[:, None]
+        return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """x [B, H, T, D] turned by its position."""
+    half = x.shape[-1] // 2
+    return x * cos + torch.cat([-x[..., half:], x[..., :half]], -1) * sin
+
+
+class Attention(nn.Module):
+    """Causal self-attention; queries, keys and values come from one product."""
+
+    def __init__(self, dim: int, heads: int, kv_heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_dim = heads, kv_heads, head_dim
+        self.qkv = nn.Linear(dim, (heads + 2 * kv_heads) * head_dim)
+        self.out = nn.Linear(heads * head_dim, dim, bias=False)
+
+    def init_state(self, batch: int, capacity: int) -> LayerCache:
+        empty = self.qkv.weight.new_zeros(batch, self.kv_heads, capacity, self.head_dim)
+        return LayerCache(keys=empty, values=empty.clone())
+
+    def forward(
+        self, x: Tensor, rotation: tuple[Tensor, Tensor], caches: Sequence[tuple[LayerCache, Positions]] = ()
+    ) -> Tensor:
+        """x [B, T, dim] to [B, T, dim]; the rows belong to the caches, one cache after the other."""
+        batch, length, _ = x.shape
+        qkv = self.qkv(x).view(batch, length, -1, self.head_dim).transpose(1, 2)
+        q, k, v = qkv.split([self.heads, self.kv_heads, self.kv_heads], 1)
+        q, k = rotate(q, *rotation), rotate(k, *rotation)
+        if caches:
+            sizes = [len(where.index) for _, where in caches]
+            rows = zip(caches, q.split(sizes), k.split(sizes), v.split(sizes), strict=True)
+            y = torch.cat([self._continue(*cache, *qkv_rows) for cache, *qkv_rows in rows])
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        out: Tensor = self.out(y.transpose(1, 2).reshape(batch, length, -1))
+        return out
+
+    def _continue(self, cache: LayerCache, where: Positions, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Write the new keys and values, then attend to all. Queries that share a key head stand beside each other
+        in time, so keys are never repeated."""
+        batch, _, length, dim = q.shape
+        rows = torch.arange(batch, device=q.device)[:, None]
+        for past, new in ((cache.keys, k), (cache.values, v)):
+            past.transpose(1, 2)[rows, where.index] = new.transpose(1, 2)
+        group = self.heads // self.kv_heads
+        y = F.scaled_dot_product_attention(
+            q.reshape(batch, self.kv_heads, group * length, dim),
+            cache.keys[:, :, : where.span],
+            cache.values[:, :, : where.span],
+            attn_mask=where.mask.repeat(1, 1, group, 1),
+        )
+        return y.view(batch, self.heads, length, dim)

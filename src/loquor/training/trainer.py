@@ -1,0 +1,204 @@
+"""One training loop for every recipe: warm-up and cosine, clipping, EMA, TensorBoard, exact resume.
+
+All randomness of a step comes from a generator seeded by (seed, step), so a killed run that resumes repeats the
+uninterrupted one. A training checkpoint is one safetensors file (weights, EMA, AdamW moments) written atomically;
+nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from loquor.errors import CheckpointError, MissingExtra
+
+logger = logging.getLogger(__name__)
+Losses = dict[str, Tensor]  # "loss" is minimised, the others are logged
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How long and how fast to learn."""
+
+    steps: int
+    learning_rate: float = 1e-3
+    warmup_steps: int = 100
+    final_fraction: float = 0.02  # of the learning rate, at the last step of the cosine
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    ema_decay: float = 0.999
+    seed: int = 0
+    autocast: bool = True  # bf16 products, everything else fp32
+    save_every: int = 250
+    validate_every: int = 500
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step: linear warm-up, then cosine to `final_fraction`."""
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        progress = min(1.0, (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps))
+        low = self.final_fraction
+        return self.learning_rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """The one source of randomness of a training step."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + step) % (2**63))
+
+
+class Trainer:
+    """Trains `model` on `loss(step, generator)` and keeps everything needed to go on in `folder`."""
+
+    def __init__(self, model: nn.Module, folder: Path, options: Optimisation) -> None:
+        self.model, self.folder, self.options = model, folder, options
+        self.step = 0
+        self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.ema = {n: p.detach().clone() for n, p in self.parameters.items()}
+        decayed = [p for p in self.parameters.values() if p.ndim > 1]
+        plain = [p for p in self.parameters.values() if p.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas, fused=True)
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def fit(
+        self,
+        loss: Callable[[int, torch.Generator], Losses],
+        validate: Callable[[], dict[str, float]] | None = None,
+        progress: Callable[[int, dict[str, float]], None] | None = None,
+    ) -> None:
+        """Run to the last step, saving and validating on the way; continues from what `folder` holds."""
+        self.resume()
+        log = _Log(self.folder)
+        started = time.perf_counter()
+        while self.step < self.options.steps:
+            values = self._one_step(loss)
+            values["seconds"] = time.perf_counter() - started
+            log.write(self.step, values)
+            if progress:
+                progress(self.step, values)
+            if validate and (self.step % self.options.validate_every == 0 or self.step == self.options.steps):
+                with self.averaged():
+                    log.write(self.step, {f"valid/{k}": v for k, v in validate().items()}, force=True)
+            if self.step % self.options.save_every == 0 or self.step == self.options.steps:
+                self.save()
+        log.close()
+
+    def _one_step(self, loss: Callable[[int, torch.Generator], Losses]) -> dict[str, float]:
+        rate = self.options.rate(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.model.train()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.options.autocast):
+            losses = loss(self.step, step_generator(self.options.seed, self.step))
+        losses["loss"].backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.options.clip_norm)
+        if torch.isfinite(norm):
+            self.optimizer.step()
+        else:
+            logger.warning("step %d: gradient is not finite, skipped", self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        decay = min(self.options.ema_decay, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(list(self.ema.values()), list(self.parameters.values()), 1 - decay)
+        return {k: float(v.detach()) for k, v in losses.items()} | {"rate": rate, "gradient_norm": float(norm)}
+
+    def averaged(self) -> _Swap:
+        """Context in which the model holds its averaged (EMA) weights."""
+        return _Swap(self.parameters, self.ema)
+
+    def save(self) -> None:
+        """Everything a resume needs, in one file that replaces the last."""
+        tensors: dict[str, Tensor] = {}
+        for name, p in self.parameters.items():
+            tensors[f"model.{name}"] = p.detach()
+            tensors[f"ema.{name}"] = self.ema[name]
+            for key in ("exp_avg", "exp_avg_sq"):
+                tensors[f"{key}.{name}"] = self.optimizer.state[p][key]
+        meta = {"step": str(self.step), "options": json.dumps(asdict(self.options))}
+        target, temporary = self.folder / "training.safetensors", self.folder / "training.tmp"
+        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata=meta)
+        os.replace(temporary, target)
+
+    def resume(self) -> None:
+        """Continue from `folder`, if it holds a checkpoint of this model."""
+        path = self.folder / "training.safetensors"
+        if not path.exists():
+            return
+        with safe_open(path, framework="pt") as file:
+            found = {k.removeprefix("model.") for k in file.keys() if k.startswith("model.")}  # noqa: SIM118
+            if found != set(self.parameters):
+                raise CheckpointError(f"{path} belongs to another model", hint="train into an empty folder")
+            self.step = int(file.metadata()["step"])
+            for name, p in self.parameters.items():
+                p.data.copy_(file.get_tensor(f"model.{name}"))
+                self.ema[name].copy_(file.get_tensor(f"ema.{name}"))
+                self.optimizer.state[p] = {
+                    "step": torch.tensor(float(self.step)),
+                    "exp_avg": file.get_tensor(f"exp_avg.{name}"),
+                    "exp_avg_sq": file.get_tensor(f"exp_avg_sq.{name}"),
+                }
+        logger.info("resumed %s at step %d", path, self.step)
+
+
+class _Swap:
+    """Exchanges two sets of weights on entry and again on exit."""
+
+    def __init__(self, parameters: dict[str, nn.Parameter], other: dict[str, Tensor]) -> None:
+        self.parameters, self.other = parameters, other
+
+    def __enter__(self) -> None:
+        for name, p in self.parameters.items():
+            held = p.data.clone()
+            p.data.copy_(self.other[name])
+            self.other[name].copy_(held)
+
+    def __exit__(self, *_: object) -> None:
+        self.__enter__()
+
+
+class _Log:
+    """Curves for TensorBoard, means over `every` steps."""
+
+    def __init__(self, folder: Path, every: int = 20) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise MissingExtra("training needs TensorBoard", hint="pip install 'loquor[train]'") from None
+        self.writer: Any = SummaryWriter(str(folder / "curves"))
+        self.every, self.sums = every, {}  # type: int, dict[str, list[float]]
+
+    def write(self, step: int, values: dict[str, float], force: bool = False) -> None:
+        for name, value in values.items():
+            self.sums.setdefault(name, []).append(value)
+        if force or step % self.every == 0:
+            means = {name: sum(v) / len(v) for name, v in self.sums.items()}
+            for name, value in means.items():
+                self.writer.add_scalar(name, value, step)
+            logger.info("step %d %s", step, " ".join(f"{n}={v:.4g}" for n, v in means.items()))
+            self.sums = {}
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+def batches_by_length(lengths: list[int], batch: int, epoch_seed: int) -> Iterator[list[int]]:
+    """Every item once, in batches of similar length, the batches in random order: little padding, no curriculum."""
+    generator = torch.Generator().manual_seed(epoch_seed)
+    jitter = torch.rand(len(lengths), generator=generator).tolist()
+    order = sorted(range(len(lengths)), key=lambda i: lengths[i] * (0.9 + 0.2 * jitter[i]))
+    groups = [order[i : i + batch] for i in range(0, len(order), batch)]
+    for i in torch.randperm(len(groups), generator=generator).tolist():
+        yield groups[i]
