@@ -8,9 +8,10 @@ is strict and exporting is its inverse.
 from __future__ import annotations
 
 import json
-import os
+import re
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from loquor.errors import CheckpointError
+from loquor.errors import CheckpointError, ConfigError
 
 SHARD_BYTES = 2_000_000_000  # what the publishers' converter writes per file
+INDEX = "model.safetensors.index.json"
+OURS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")  # files `save` writes
 
 
 def _one(tensors: Sequence[Tensor]) -> Tensor:
@@ -51,7 +54,7 @@ def same(theirs: str, ours: str) -> Entry:
 
 def fused(theirs: Sequence[str], ours: str, sizes: Sequence[int]) -> Entry:
     """Tensors stacked along their first axis, `sizes` rows each."""
-    return Entry(tuple(theirs), ours, lambda t: torch.cat(list(t)), lambda t: list(t.split(list(sizes))))
+    return Entry(tuple(theirs), ours, lambda t: torch.cat(list(t)), lambda t: list(torch.split(t, list(sizes))))
 
 
 class Files:
@@ -63,7 +66,7 @@ class Files:
         self.where = self._index()
 
     def _index(self) -> dict[str, str]:
-        index = self.folder / "model.safetensors.index.json"
+        index = self.folder / INDEX
         if index.exists():
             where = _weight_map(index)
             for name, file in where.items():
@@ -76,7 +79,7 @@ class Files:
             raise CheckpointError(
                 f"{self.folder} holds no model.safetensors", hint="give a folder with config.json and safetensors"
             )
-        return {name: "model.safetensors" for name in self._file("model.safetensors").keys()}  # noqa: SIM118
+        return dict.fromkeys(self._file("model.safetensors").keys(), "model.safetensors")
 
     def _file(self, name: str) -> Any:
         if name not in self._open:
@@ -85,15 +88,28 @@ class Files:
                 self._open[name] = safe_open(path, framework="pt")
             except FileNotFoundError:
                 raise CheckpointError(f"{path} does not exist", hint="download all shards of the checkpoint") from None
-            except (SafetensorError, OSError) as error:
+            except (SafetensorError, OSError, ValueError) as error:
                 raise CheckpointError(
                     f"{path} is no sound safetensors file: {error}", hint="download it again"
                 ) from None
         return self._open[name]
 
     def __getitem__(self, name: str) -> Tensor:
-        tensor: Tensor = self._file(self.where[name]).get_tensor(name)
+        try:
+            tensor: Tensor = self._file(self.where[name]).get_tensor(name)
+        except (SafetensorError, OSError, RuntimeError) as error:
+            raise CheckpointError(f"{self.folder}: {name} cannot be read: {error}", hint="download it again") from None
         return tensor
+
+
+@contextmanager
+def without_memory(folder: Path) -> Iterator[None]:
+    """Modules built here have shapes and no weights; ConfigError if the sizes in config.json make no tensors."""
+    try:
+        with torch.device("meta"):
+            yield
+    except (RuntimeError, OverflowError, MemoryError) as error:
+        raise ConfigError(f"{folder / 'config.json'}: no model has such sizes: {error}") from None
 
 
 def _weight_map(index: Path) -> dict[str, str]:
@@ -105,7 +121,7 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 
 def load(model: nn.Module, files: Files, entries: Iterable[Entry], dtype: torch.dtype | None = None) -> None:
-    """Fill `model` (built on the meta device) strictly: every tensor of ours, every tensor of the file.
+    """Fill `model` (built `without_memory`) strictly: every tensor of ours, every tensor of the file.
 
     Raises CheckpointError naming the missing, unexpected or wrongly shaped tensor.
     """
@@ -119,23 +135,28 @@ def load(model: nn.Module, files: Files, entries: Iterable[Entry], dtype: torch.
     for entry in table:
         if entry.ours is None:
             continue
-        try:
-            tensor = entry.to_ours([files[t] for t in entry.theirs])
-        except RuntimeError as error:
-            raise CheckpointError(f"{files.folder}: {' + '.join(entry.theirs)} cannot be read: {error}") from None
-        if tensor.shape != wanted[entry.ours].shape:
-            raise CheckpointError(
-                f"{files.folder}: {' + '.join(entry.theirs)} has shape {list(tensor.shape)}, "
-                f"config.json asks for {list(wanted[entry.ours].shape)}"
-            )
+        tensor = entry.to_ours(_fitting(files, entry, wanted[entry.ours]))
         loaded[entry.ours] = tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor
     model.load_state_dict(loaded, strict=True, assign=True)
+
+
+def _fitting(files: Files, entry: Entry, ours: Tensor) -> list[Tensor]:
+    """The published tensors that form `ours`, each of the shape that exporting it would give."""
+    tensors = [files[name] for name in entry.theirs]
+    for name, tensor, wanted in zip(entry.theirs, tensors, entry.to_theirs(ours), strict=True):
+        if tensor.shape != wanted.shape:
+            shapes = f"has shape {list(tensor.shape)}, config.json asks for {list(wanted.shape)}"
+            raise CheckpointError(f"{files.folder}: {name} {shapes}")
+        if tensor.is_floating_point() != wanted.is_floating_point():
+            raise CheckpointError(f"{files.folder}: {name} holds {tensor.dtype}, which these weights cannot be")
+    return tensors
 
 
 def _difference(missing: list[str], unexpected: list[str]) -> str:
     parts = [("missing", missing), ("unexpected", unexpected)]
     return "; ".join(
-        f"{len(names)} {word} tensor{'s' if len(names) > 1 else ''}: {', '.join(names[:5])}{', ...' if names[5:] else ''}"
+        f"{len(names)} {word} tensor{'s' if len(names) > 1 else ''}: {', '.join(names[:5])}"
+        + (", ..." if names[5:] else "")
         for word, names in parts
         if names
     )
@@ -152,9 +173,37 @@ def published(model: nn.Module, entries: Iterable[Entry]) -> dict[str, Tensor]:
     return out
 
 
-def save(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], shard_bytes: int = SHARD_BYTES) -> None:
-    """Write config.json and the tensors, in shards with an index if they need more than one; each file atomically."""
-    folder.mkdir(parents=True, exist_ok=True)
+def save(
+    folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], shard_bytes: int = SHARD_BYTES
+) -> None:
+    """Write config.json and the tensors, in shards with an index if they need more than one.
+
+    Every file is complete before the first takes its place; weights of an earlier save then go. CheckpointError if
+    that fails, and the folder is as it was.
+    """
+    shards = _shards(tensors, shard_bytes)
+    count = len(shards)
+    numbers = [f"-{i + 1:05}-of-{count:05}" for i in range(count)] if count > 1 else [""]
+    names = [f"model{number}.safetensors" for number in numbers]
+    where = {name: file for file, shard in zip(names, shards, strict=True) for name in shard}
+    index = {"metadata": {"total_size": sum(t.nbytes for t in tensors.values())}, "weight_map": where}
+    texts = {"config.json": config} | ({INDEX: index} if count > 1 else {})
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as name:
+            beside = Path(name)
+            for file, shard in zip(names, shards, strict=True):
+                save_file(shard, beside / file, metadata={"format": "pt"})
+            for file, values in texts.items():
+                (beside / file).write_text(json.dumps(dict(values), indent=1), encoding="utf-8")
+            for file in (*names, *texts):
+                (beside / file).replace(folder / file)
+        for stale in folder.iterdir():
+            if OURS.fullmatch(stale.name) and stale.name not in (*names, *texts):
+                stale.unlink()
+
+
+def _shards(tensors: Mapping[str, Tensor], shard_bytes: int) -> list[dict[str, Tensor]]:
     shards: list[dict[str, Tensor]] = [{}]
     room = shard_bytes
     for name, tensor in tensors.items():
@@ -163,37 +212,33 @@ def save(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor],
             room = shard_bytes
         shards[-1][name] = tensor
         room -= tensor.nbytes
-    names = [
-        "model.safetensors" if len(shards) == 1 else f"model-{i + 1:05}-of-{len(shards):05}.safetensors"
-        for i in range(len(shards))
-    ]
-    for file, shard in zip(names, shards, strict=True):
-        write_atomically(folder / file, lambda path, shard=shard: save_file(shard, path, metadata={"format": "pt"}))  # type: ignore[misc]
-    if len(shards) > 1:
-        index = {
-            "metadata": {"total_size": sum(t.nbytes for t in tensors.values())},
-            "weight_map": {n: file for file, shard in zip(names, shards, strict=True) for n in shard},
-        }
-        write_text(folder / "model.safetensors.index.json", json.dumps(index, indent=1))
-    write_text(folder / "config.json", json.dumps(dict(config), indent=1))
+    return shards
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"cannot write {path}: {error}", hint="is there space, and may you write there?"
+        ) from None
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a file beside `path`, then put it in place; on any failure nothing is left behind."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"cannot write {path}: {error}", hint="is there space, and may you write there?") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as beside:
+            temporary = Path(beside) / path.name
+            write(temporary)
+            temporary.replace(path)
 
 
 def write_text(path: Path, text: str) -> None:
     """A text file, written atomically."""
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8") and None)
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write)

@@ -40,8 +40,8 @@ class State:
 
     def put(self, rows: Tensor, source: Self) -> None:
         """Write the rows of `source` [R, ...] over `rows` [R] of this state."""
-        for (_, mine), (_, theirs) in zip(self.leaves(), source.leaves(), strict=True):
-            mine.index_copy_(0, rows, theirs)
+        for f in fields(self):
+            _put(getattr(self, f.name), rows, getattr(source, f.name))
 
     @classmethod
     def join(cls, states: Sequence[Self]) -> Self:
@@ -64,6 +64,16 @@ def _map(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, State):
         return value.map(change)
     return [_map(item, change) for item in value]
+
+
+def _put(mine: Any, rows: Tensor, theirs: Any) -> None:
+    if isinstance(mine, Tensor):
+        mine.index_copy_(0, rows, theirs)
+    elif isinstance(mine, State):
+        mine.put(rows, theirs)
+    else:
+        for one, other in zip(mine, theirs, strict=True):
+            _put(one, rows, other)
 
 
 def _join(values: list[Any]) -> Any:

@@ -32,7 +32,9 @@ def drawn(*shape: int, seed: int = 1) -> Tensor:
 
 
 @torch.no_grad()
-def plainly(head: DiffusionHead, config: SolverConfig, condition: Tensor, negative: Tensor, scale: Tensor, **noise: Tensor):
+def plainly(
+    head: DiffusionHead, config: SolverConfig, condition: Tensor, negative: Tensor, scale: Tensor, **noise: Tensor
+):
     """The sampling loop written out: two passes a step through the head's plain forward."""
     plan = solver_plan(config, STEPS)
     x, history = noise["start"], []

@@ -88,7 +88,10 @@ def test_tables_made_while_generating_can_be_trained_with() -> None:
     st.floats(0.05, 1.5),
 )
 def test_every_prediction_can_be_turned_into_every_other(pair: tuple[str, str], angle: float) -> None:
-    alpha, sigma = torch.cos(torch.tensor(angle, dtype=torch.float64)), torch.sin(torch.tensor(angle, dtype=torch.float64))
+    alpha, sigma = (
+        torch.cos(torch.tensor(angle, dtype=torch.float64)),
+        torch.sin(torch.tensor(angle, dtype=torch.float64)),
+    )
     x0, eps = torch.tensor([0.3, -2.0], dtype=torch.float64), torch.tensor([1.1, 0.4], dtype=torch.float64)
     x = alpha * x0 + sigma * eps
     kinds = {"sample": x0, "epsilon": eps, "v_prediction": alpha * eps - sigma * x0}

@@ -21,14 +21,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-HERE = Path(__file__).resolve().parents[1] / "goldens"
+ROOT = Path(os.environ.get("LOQUOR_GOLDENS", Path(__file__).resolve().parents[1] / "goldens"))
+if not ROOT.is_dir():
+    raise pytest.UsageError(f"LOQUOR_GOLDENS names no folder: {ROOT}")
 
 
 def case_folder(family: str, name: str) -> Path:
     """The folder of a case, e.g. vibevoice / a_diffusion_head; $LOQUOR_GOLDENS is a set of families or one family."""
-    root = Path(os.environ.get("LOQUOR_GOLDENS", HERE))
-    found = [folder for folder in (root / family / name, root / name) if folder.is_dir()]
-    return found[0] if found else root / family / name
+    found = [folder for folder in (ROOT / family / name, ROOT / name) if folder.is_dir()]
+    return found[0] if found else ROOT / family / name
 
 
 def recorded(family: str, name: str) -> list[str]:
@@ -72,18 +73,10 @@ class Golden:
         self.touched.add(key)
         return self.tensors[key]
 
-    def __contains__(self, key: str) -> bool:
-        return key in self.tensors
-
     @property
     def config(self) -> dict[str, Any]:
         """`config.json` of the mini checkpoint."""
         return json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
-
-    @property
-    def weights(self) -> dict[str, Tensor]:
-        """`model.safetensors` of the mini checkpoint, under its original names."""
-        return load_file(self.folder / "model.safetensors")
 
     def check(self, key: str, actual: Tensor, tolerance: dict[str, Any]) -> None:
         """`actual` equals the recorded tensor within the case's own tolerance; integers exactly."""

@@ -6,40 +6,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from loquor.configs import HF_KEYS, from_dict
+from loquor.checkpoints import Files, load
+from loquor.configs import from_dict
+from loquor.models.diffusion_head_keys import diffusion_head_keys
 from loquor.nn.diffusion_head import DiffusionHead, DiffusionHeadConfig, timestep_frequencies
 from parity.goldens import Golden
 
 CASE = ("vibevoice", "a_diffusion_head")
 
-KEYS = {
-    "noisy_images_proj": "latent_in",  # name inherited from an image model
-    "cond_proj": "condition_in",
-    "t_embedder.mlp.0": "time_embedding.fc1",
-    "t_embedder.mlp.2": "time_embedding.fc2",
-    "final_layer.linear": "output.latent_out",
-    "final_layer.adaLN_modulation.1": "output.modulation",
-}
-LAYER_KEYS = {"norm": "norm", "ffn.down_proj": "ffn.down", "adaLN_modulation.1": "modulation"}
-
-
-def renamed(weights: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
-    """The reference's weights under our names; gate and up become one matrix. Every weight is used."""
-    left = dict(weights)
-    ours = {f"{new}.weight": left.pop(f"{old}.weight") for old, new in KEYS.items()}
-    for i in range(layers):
-        old, new = f"layers.{i}", f"layers.{i}"
-        ours |= {f"{new}.{n}.weight": left.pop(f"{old}.{o}.weight") for o, n in LAYER_KEYS.items()}
-        gate, up = left.pop(f"{old}.ffn.gate_proj.weight"), left.pop(f"{old}.ffn.up_proj.weight")
-        ours[f"{new}.ffn.gate_up.weight"] = torch.cat([gate, up])
-    assert not left, f"weights without a place: {sorted(left)}"
-    return ours
-
 
 def head_of(golden: Golden) -> DiffusionHead:
-    config = from_dict(DiffusionHeadConfig, golden.config, str(golden.folder / "config.json"), ignore=HF_KEYS)
-    head = DiffusionHead(config)
-    head.load_state_dict(renamed(golden.weights, config.head_layers), strict=True)
+    config = from_dict(DiffusionHeadConfig, golden.config, str(golden.folder / "config.json"))
+    with torch.device("meta"):
+        head = DiffusionHead(config)
+    load(head, Files(golden.folder), diffusion_head_keys(config, "", ""))
     return head
 
 

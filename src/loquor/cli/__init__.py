@@ -1,0 +1,1 @@
+"""The command line: `loquor speak`, `voices`, `inspect`, `convert`, `doctor`."""

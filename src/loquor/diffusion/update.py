@@ -4,6 +4,9 @@ Over a step from log-SNR lambda_s to lambda_t, h = lambda_t - lambda_s, the line
 exactly and the network's estimate is replaced by a polynomial in lambda through its last values m0, m1, m2:
 DPM-Solver (Lu et al. 2022, arXiv:2206.00927) does so for the noise, DPM-Solver++ (arXiv:2211.01095, section 4 and
 appendix A) for x0, the sde forms add fresh noise (section 5 there). All are linear in x, the m and the noise.
+
+Kept for parity: the published solver weighs D2, the second difference, with half of its exact integral. Third order is
+thus exact only for estimates on a line, like "heun" at second order, though with a smaller error on curves.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ class Kernel:
     sample: Tensor
     d0: Tensor
     d1_midpoint: Tensor
-    d1_exact: Tensor  # the integral of lambda itself: "heun" at second order, always at third
+    d1_exact: Tensor  # the exact integral of a line: "heun" at second order, always at third
     d2: Tensor
     noise: Tensor
 

@@ -70,9 +70,14 @@ class RealtimeBatch:
 
     def __init__(self, model: RealtimeModel) -> None:
         self.model = model
+        self.device = model.types.weight.device
+        self.clear()
+        self.sampler = lru_cache(maxsize=16)(self._sampler)
+
+    def clear(self) -> None:
+        """Drop all streams."""
         self.streams: list[Stream] = []
         self.state: RealtimeState | None = None
-        self.sampler = lru_cache(maxsize=16)(self._sampler)
 
     def join(self, stream: Stream) -> None:
         """Let `stream` take part from the next frame on; CapacityError if its voice fills the context."""
@@ -110,7 +115,7 @@ class RealtimeBatch:
         keep = [i for i, s in enumerate(self.streams) if not s.finish]
         if len(keep) < len(self.streams):
             assert self.state is not None
-            self.state = self.state.select(torch.tensor(keep)) if keep else None
+            self.state = self.state.select(self._tensor(keep)) if keep else None
             self.streams = [self.streams[i] for i in keep]
 
     def _on(self, rows: list[int], work: Callable[[list[Stream], RealtimeState], T]) -> T:
@@ -119,7 +124,7 @@ class RealtimeBatch:
         streams = [self.streams[i] for i in rows]
         if len(rows) == len(self.streams):
             return work(streams, self.state)
-        index = torch.tensor(rows)
+        index = self._tensor(rows)
         part = self.state.select(index)
         result = work(streams, part)
         self.state.put(index, part)
@@ -142,14 +147,17 @@ class RealtimeBatch:
                 windows.append(ids)
         if rows:
             width = max(map(len, windows))
-            ids_tensor = torch.tensor([ids + [0] * (width - len(ids)) for ids in windows])
-            lengths = torch.tensor([len(ids) for ids in windows])
-            self._on(rows, lambda _, state: self.model.read(ids_tensor, state, lengths))
+            padded = self._tensor([ids + [0] * (width - len(ids)) for ids in windows])
+            lengths = self._tensor([len(ids) for ids in windows])
+            self._on(rows, lambda _, state: self.model.read(padded, state, lengths))
+
+    def _tensor(self, numbers: list[int] | list[list[int]]) -> Tensor:
+        return torch.tensor(numbers, device=self.device)
 
     def _speak(self, streams: list[Stream], state: RealtimeState) -> list[tuple[Stream, Frame]]:
         conditions, negatives = state.condition.clone(), state.negative_condition.clone()
         latents = self._sample(streams, conditions, negatives)
-        waveforms = self.model.decode(latents, state).float()
+        waveforms = self.model.decode(latents, state).float().cpu()
         logits = self.model.hear(latents, state).tolist()
         spoken = []
         for i, stream in enumerate(streams):
@@ -206,4 +214,3 @@ def _draws(stream: Stream, steps: int, size: int) -> Tensor:
     """Start noise and `steps` step noises of a stream's next frame, [1 + steps, D]."""
     assert stream.noise is not None
     return stream.noise.frame(stream.first_frame + stream.frames, (1 + steps, size))
-

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -10,6 +9,9 @@ from torch import Tensor
 from loquor.errors import InputError
 
 MAX_STEPS = 200
+MAX_GUIDANCE = 20
+MAX_SEED = 2**63 - 1
+MAX_NEW_TOKENS = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -23,14 +25,20 @@ class Sampling:
     max_new_tokens: int | None = None  # text tokens and frames of an utterance; None: what the context allows
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.guidance) or not 0 <= self.guidance <= 20:
-            raise InputError(f"guidance must lie in 0 to 20, got {self.guidance}", hint="1.0 is off, 1.5 to 3 is usual")
-        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or not 1 <= self.steps <= MAX_STEPS:
-            raise InputError(f"steps must be a whole number from 1 to {MAX_STEPS}, got {self.steps!r}", hint="5 to 20 is usual")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
-            raise InputError(f"seed must be a whole number from 0 to 2^63 - 1, got {self.seed!r}")
-        if self.max_new_tokens is not None and self.max_new_tokens < 1:
-            raise InputError(f"max_new_tokens must be positive, got {self.max_new_tokens}")
+        is_number = isinstance(self.guidance, (int, float)) and not isinstance(self.guidance, bool)
+        if not is_number or not 0 <= self.guidance <= MAX_GUIDANCE:  # and a NaN is not either
+            raise InputError(
+                f"guidance must lie in 0 to {MAX_GUIDANCE}, got {self.guidance!r}", hint="1.0 is off, 1.5 to 3 is usual"
+            )
+        _require_whole("steps", self.steps, 1, MAX_STEPS, hint="5 to 20 is usual")
+        _require_whole("seed", self.seed, 0, MAX_SEED)
+        if self.max_new_tokens is not None:
+            _require_whole("max_new_tokens", self.max_new_tokens, 1, MAX_NEW_TOKENS)
+
+
+def _require_whole(name: str, value: object, low: int, high: int, hint: str = "") -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise InputError(f"{name} must be a whole number from {low} to {high}, got {value!r}", hint)
 
 
 @dataclass(frozen=True)

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from loquor.configs import read_json
 from loquor.engine.request import Chunk, Sampling
 from loquor.engine.session import Session
-from loquor.engine.speech import Speech, joined
+from loquor.engine.speech import Speech
 from loquor.engine.utterances import UtteranceSplitter
 from loquor.engine.worker import Worker
 from loquor.errors import ConfigError, InputError, VoiceError
 from loquor.models.realtime.checkpoint import load_realtime
-from loquor.models.realtime.model import RealtimeModel, RealtimeState
+from loquor.models.realtime.model import RealtimeConfig, RealtimeModel, RealtimeState
 from loquor.models.realtime.prompt import voice_state
 from loquor.text.tokenizer import TextTokenizer, load_tokenizer
 from loquor.voices.catalogue import catalogue, find_voice
@@ -40,6 +42,28 @@ class Progress:
     frames: int
     seconds: float
     rtf: float
+
+
+class Recording:
+    """Gathers the chunks of a synthesis that begins now."""
+
+    def __init__(self, progress: Callable[[Progress], None] | None = None) -> None:
+        self.progress = progress
+        self.started = time.perf_counter()
+        self.chunks: list[Chunk] = []
+        self.first_audio_ms = float("nan")
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.perf_counter() - self.started
+
+    def add(self, chunk: Chunk) -> None:
+        elapsed = self.elapsed_s
+        if not self.chunks:
+            self.first_audio_ms = 1000 * elapsed
+        self.chunks.append(chunk)
+        if self.progress:
+            self.progress(Progress(len(self.chunks), chunk.end_s, elapsed / chunk.end_s))
 
 
 class Speaker:
@@ -86,41 +110,25 @@ class Speaker:
         _, state = self._voice(voice)
         config = self.model.config
         room = config.speech.max_position_embeddings - int(state.speech.length[0])
-        whole = int(CONTEXT_SHARE * room / (1 + config.speech_window / config.text_window))
+        whole = max(1, int(CONTEXT_SHARE * room / (1 + config.speech_window / config.text_window)))
         soft = min(whole, config.utterance_tokens or whole)
         hard = min(whole, UTTERANCE_STRETCH * soft)
         splitter = UtteranceSplitter(self.tokenizer, soft, hard)
         return Session(self._worker.open(), state, sampling, splitter, self.frame_s)
 
-    def stream(self, text: str | Iterable[str], voice: str | Voice = "default", **sampling: float | None) -> Iterator[Chunk]:
+    def stream(
+        self, text: str | Iterable[str], voice: str | Voice = "default", **sampling: float | None
+    ) -> Iterator[Chunk]:
         """Chunks of speech as soon as they exist, for a text or for pieces of text as they arrive."""
         if isinstance(text, str):
             require_text(text)
-        session = self.session(voice, **sampling)  # type: ignore[arg-type]
-        return self._drive(session, [text] if isinstance(text, str) else text)
-
-    def _drive(self, session: Session, pieces: Iterable[str]) -> Iterator[Chunk]:
-        import threading
-
-        failure: list[BaseException] = []
-
-        def push() -> None:
-            try:
-                for piece in pieces:
-                    session.push(piece)
-                session.end()
-            except BaseException as error:  # noqa: BLE001 - raised again where the chunks are taken
-                failure.append(error)
-                session.cancel()
-
-        pusher = threading.Thread(target=push, name="loquor-text", daemon=True)
-        pusher.start()
-        try:
-            yield from session
-        finally:
-            session.cancel() if not session.is_done else None
-        if failure:
-            raise failure[0]
+            session = self.session(voice, **sampling)  # type: ignore[arg-type]
+            session.push(text)
+            session.end()
+            return _chunks(session)
+        if not isinstance(text, Iterable):
+            raise InputError(f"text must be a string or pieces of text, got {type(text).__name__}")
+        return _chunks(self.session(voice, **sampling), text)  # type: ignore[arg-type]
 
     def speak(
         self,
@@ -133,42 +141,32 @@ class Speaker:
     ) -> Speech:
         """The whole text as speech. InputError if there is nothing to say."""
         require_text(text)
-        started = time.perf_counter()
-        session = self.session(voice, guidance, steps, seed)
-        session.push(text)
-        session.end()
-        chunks: list[Chunk] = []
-        first_ms = float("nan")
-        for chunk in session:
-            elapsed = time.perf_counter() - started
-            if not chunks:
-                first_ms = 1000 * elapsed
-            chunks.append(chunk)
-            if progress:
-                progress(Progress(len(chunks), chunk.end_s, elapsed / chunk.end_s))
-        if not chunks:
-            raise InputError("the text holds nothing that can be spoken")
-        if session.finish != "end":
-            logger.warning("the speech did not end by itself but by %s", session.finish)
-        return Speech(
-            waveform=joined([c.waveform for c in chunks]),
-            sample_rate_hz=self.sample_rate_hz,
-            latents=torch.cat([c.latents for c in chunks]),
-            text=text,
-            voice=self._voice(voice)[0],
-            finish=session.finish or "end",
-            compute_s=time.perf_counter() - started,
-            first_audio_ms=first_ms,
-        )
+        recording = Recording(progress)
+        with self.session(voice, guidance, steps, seed) as session:
+            session.push(text)
+            session.end()
+            for chunk in session:
+                recording.add(chunk)
+        return self._speech(text, voice, session, recording)
 
     async def speak_async(self, text: str, voice: str | Voice = "default", **sampling: float | None) -> Speech:
-        """`speak` without blocking the event loop."""
-        return await asyncio.to_thread(self.speak, text, voice, **sampling)  # type: ignore[arg-type]
+        """`speak` for coroutines; cancelling the task cancels the speech."""
+        require_text(text)
+        recording = Recording()
+        with await asyncio.to_thread(self.session, voice, **sampling) as session:  # type: ignore[arg-type]
+            await _push(session, text)
+            async for chunk in session:
+                recording.add(chunk)
+        return self._speech(text, voice, session, recording)
 
     async def stream_async(
         self, text: str | AsyncIterable[str], voice: str | Voice = "default", **sampling: float | None
     ) -> AsyncIterator[Chunk]:
         """`stream` for coroutines; closing the iterator cancels the speech."""
+        if isinstance(text, str):
+            require_text(text)
+        elif not isinstance(text, AsyncIterable):
+            raise InputError(f"text must be a string or come as an asynchronous iterator, got {type(text).__name__}")
         session = await asyncio.to_thread(self.session, voice, **sampling)  # type: ignore[arg-type]
         pushing = asyncio.create_task(_push(session, text))
         try:
@@ -176,11 +174,29 @@ class Speaker:
                 yield chunk
             await pushing
         finally:
-            pushing.cancel()
             session.cancel()
+            pushing.cancel()
+            await asyncio.gather(pushing, return_exceptions=True)
+
+    def _speech(self, text: str, voice: str | Voice, session: Session, recording: Recording) -> Speech:
+        chunks = recording.chunks
+        if not chunks:
+            raise InputError("the text holds nothing that can be spoken")
+        if session.finish != "end":
+            logger.warning("the speech did not end by itself but by %s", session.finish)
+        return Speech(
+            waveform=torch.cat([c.waveform for c in chunks]),
+            sample_rate_hz=self.sample_rate_hz,
+            latents=torch.cat([c.latents for c in chunks]),
+            text=text,
+            voice=voice.name if isinstance(voice, Voice) else self._voice(voice)[0],
+            finish=session.finish or "end",
+            compute_s=recording.elapsed_s,
+            first_audio_ms=recording.first_audio_ms,
+        )
 
     def _sampling(self, guidance: float | None, steps: int | None, seed: int) -> Sampling:
-        known = {k: self.defaults[k] for k in ("guidance", "steps") if k in self.defaults}
+        known: dict[str, Any] = {k: self.defaults[k] for k in ("guidance", "steps") if k in self.defaults}
         given = {k: v for k, v in (("guidance", guidance), ("steps", steps)) if v is not None}
         return Sampling(**(known | given), seed=seed)
 
@@ -209,19 +225,54 @@ class Speaker:
     @property
     def fingerprint(self) -> Fingerprint:
         """Which voices fit this model."""
-        text, speech = self.model.config.text, self.model.config.speech
-        return Fingerprint(
-            text.num_hidden_layers, speech.num_hidden_layers, speech.num_key_value_heads, speech.width, speech.hidden_size
-        )
+        return fingerprint_of(self.model.config)
+
+
+def fingerprint_of(config: RealtimeConfig) -> Fingerprint:
+    """What a voice must say of its model to fit one of this configuration."""
+    text, speech = config.text, config.speech
+    return Fingerprint(
+        text.num_hidden_layers, speech.num_hidden_layers, speech.num_key_value_heads, speech.width, speech.hidden_size
+    )
+
+
+def _chunks(session: Session, pieces: Iterable[str] | None = None) -> Iterator[Chunk]:
+    """The chunks of `session`, which ends with this iterator, while a thread pushes `pieces` into it.
+
+    What breaks while the pieces are taken is raised here, after the chunks before it.
+    """
+    failures: list[BaseException] = []
+
+    def push(pieces: Iterable[str]) -> None:
+        try:
+            for piece in pieces:
+                session.push(piece)
+            session.end()
+        except BaseException as error:  # raised again below
+            failures.append(error)
+            session.cancel()
+
+    if pieces is not None:
+        threading.Thread(target=push, args=(pieces,), name="loquor-text", daemon=True).start()
+    try:
+        yield from session
+    finally:
+        session.cancel()
+    if failures:
+        raise failures[0]
 
 
 async def _push(session: Session, text: str | AsyncIterable[str]) -> None:
-    if isinstance(text, str):
-        await asyncio.to_thread(session.push, text)
-    else:
-        async for piece in text:
-            await asyncio.to_thread(session.push, piece)
-    session.end()
+    try:
+        if isinstance(text, str):
+            await asyncio.to_thread(session.push, text)
+        else:
+            async for piece in text:
+                await asyncio.to_thread(session.push, piece)
+        await asyncio.to_thread(session.end)
+    except BaseException:
+        session.cancel()
+        raise
 
 
 def require_text(text: str) -> None:

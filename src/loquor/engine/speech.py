@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 
@@ -50,8 +49,3 @@ class Speech:
         soundfile.write(buffer, self.waveform.clamp(-1, 1).numpy(), self.sample_rate_hz, format="WAV", subtype="PCM_16")
         data = base64.b64encode(buffer.getvalue()).decode("ascii")
         return f'<audio controls src="data:audio/wav;base64,{data}"></audio>'
-
-
-def joined(waveforms: list[Tensor]) -> Tensor:
-    """Pieces one after the other; none give an empty waveform."""
-    return torch.cat(waveforms) if waveforms else torch.zeros(0)

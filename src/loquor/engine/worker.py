@@ -6,8 +6,10 @@ worker lets new utterances in and hands out what was spoken.
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 
@@ -19,15 +21,40 @@ Event = Frame | BaseException | None  # None: all has been said
 
 
 class Lane:
-    """The utterances of one session, spoken one after the other."""
+    """The utterances of one session, spoken one after the other. A lane that has ended is let go by its worker."""
 
-    def __init__(self, notify: Callable[[], None]) -> None:
+    def __init__(self, wake: threading.Condition) -> None:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.waiting: deque[Stream] = deque()  # the first may be in the batch
-        self.closed = False
+        self.closed = False  # no utterance will follow
         self.cancelled = False
-        self.frames = 0
-        self.notify = notify
+        self.frames = 0  # of the utterances that have ended
+        self.finish: str | None = None  # how they ended: "end" if all did by themselves, else what stopped one first
+        self.listener: Callable[[], None] | None = None  # called by the worker when there is a new event
+        self._wake = wake
+
+    def notify(self) -> None:
+        """Text was pushed, or the lane was closed."""
+        with self._wake:
+            self._wake.notify()
+
+    def cancel(self) -> None:
+        """Stop within one frame."""
+        self.closed = self.cancelled = True
+        self.notify()
+
+    def put(self, event: Event) -> None:
+        self.events.put(event)
+        if listener := self.listener:
+            listener()
+
+    def retire(self) -> None:
+        """Let go of the first utterance, which has ended or is not wanted any more."""
+        stream = self.waiting.popleft()
+        stream.cancelled = True
+        self.frames += stream.frames
+        if self.finish in (None, "end"):
+            self.finish = stream.finish or "cancelled"
 
 
 class Worker:
@@ -38,9 +65,19 @@ class Worker:
         self.lanes: list[Lane] = []
         self.wake = threading.Condition()
         self.thread: threading.Thread | None = None
+        _WORKERS.add(self)
+
+    def stop(self) -> None:
+        """Cancel every session and wait for the thread's end, one frame at most."""
+        with self.wake:
+            thread = self.thread
+            for lane in self.lanes:
+                lane.cancel()
+        if thread:
+            thread.join()
 
     def open(self) -> Lane:
-        lane = Lane(self.notify)
+        lane = Lane(self.wake)
         with self.wake:
             self.lanes.append(lane)
             if self.thread is None:
@@ -48,54 +85,62 @@ class Worker:
                 self.thread.start()
         return lane
 
-    def notify(self) -> None:
-        """Text was pushed, a lane was closed or cancelled."""
-        with self.wake:
-            self.wake.notify()
-
     def _run(self) -> None:
-        while True:
-            with self.wake:
-                self._admit()
-                while self.lanes and not self.batch.can_speak:
-                    self.wake.wait()
-                    self._admit()
-                if not self.lanes:
-                    self.thread = None
-                    return
+        while self._has_work():
             try:
                 for stream, frame in self.batch.step():
                     self._deliver(stream, frame)
-            except BaseException as error:  # noqa: BLE001 - whatever broke belongs to every session that waits
+            except BaseException as error:  # it belongs to every session in the batch
                 self._fail(error)
 
-    def _admit(self) -> None:
-        """Finished utterances out, the next of each lane in, ended lanes away."""
-        for lane in list(self.lanes):
-            while lane.waiting and (lane.waiting[0].finish or lane.cancelled):
-                stream = lane.waiting.popleft()
-                stream.cancelled = True
-                lane.frames += stream.frames
-            if lane.cancelled or (lane.closed and not lane.waiting):
-                lane.events.put(None)
-                self.lanes.remove(lane)
-            elif lane.waiting and lane.waiting[0] not in self.batch.streams:
-                lane.waiting[0].first_frame = lane.frames
-                try:
-                    self.batch.join(lane.waiting[0])
-                except Exception as error:  # noqa: BLE001 - it concerns this lane only
-                    lane.events.put(error)
-                    self.lanes.remove(lane)
+    def _has_work(self) -> bool:
+        """Wait until a step would do something; False, and the thread is forgotten, when no lane is left."""
+        with self.wake:
+            while True:
+                self.lanes = [lane for lane in self.lanes if self._admit(lane)]
+                if self.batch.can_speak:
+                    return True
+                if not self.lanes:
+                    self.thread = None
+                    return False
+                self.wake.wait()
+
+    def _admit(self, lane: Lane) -> bool:
+        """Finished utterances out, the next one in; False if the lane has ended."""
+        while lane.waiting and (lane.waiting[0].finish or lane.cancelled):
+            lane.retire()
+        if lane.cancelled or (lane.closed and not lane.waiting):
+            lane.put(None)
+            return False
+        if lane.waiting and lane.waiting[0] not in self.batch.streams:
+            lane.waiting[0].first_frame = lane.frames
+            try:
+                self.batch.join(lane.waiting[0])
+            except Exception as error:  # it concerns this lane only
+                lane.put(error)
+                return False
+        return True
 
     def _deliver(self, stream: Stream, frame: Frame) -> None:
         for lane in self.lanes:
             if lane.waiting and lane.waiting[0] is stream and not lane.cancelled:
-                lane.events.put(frame)
+                lane.put(frame)
 
     def _fail(self, error: BaseException) -> None:
+        """Whoever had an utterance in the batch hears what broke; the others never notice."""
         with self.wake:
-            for lane in self.lanes:
-                lane.events.put(error)
-            self.lanes.clear()
-            self.batch.streams.clear()
-            self.batch.state = None
+            lost = [lane for lane in self.lanes if lane.waiting and lane.waiting[0] in self.batch.streams]
+            self.lanes = [lane for lane in self.lanes if lane not in lost]
+            self.batch.clear()
+            for lane in lost:
+                lane.put(error)
+
+
+_WORKERS: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    """A thread that the interpreter's end catches inside torch takes the process down with an abort."""
+    for worker in list(_WORKERS):
+        worker.stop()

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from loquor.configs import require_int
+from loquor.configs import MOST, require_int
 from loquor.errors import ConfigError
 from loquor.nn.conv import CausalConv1d, CausalConvTranspose1d, ConvState, DepthwiseCausalConv1d
 from loquor.nn.norm import RMSNorm
@@ -60,8 +61,12 @@ class CodecConfig:
     def __post_init__(self) -> None:
         require_int("codec", vae_dim=self.vae_dim, channels=self.channels, patch_samples=self.patch_samples)
         require_int("codec", encoder_n_filters=self.encoder_n_filters, decoder_n_filters=self.decoder_n_filters)
-        for ratio in (*self.encoder_ratios, *self.up_ratios):
-            require_int("codec", ratio=ratio)
+        require_int("codec", ffn_expansion=self.ffn_expansion)
+        for name in ("encoder_ratios", "up_ratios", "down_widths", "up_widths"):
+            for value in getattr(self, name):
+                require_int("codec", **{name: value})
+        for depth in (*self.down_depths, *self.up_depths):
+            require_int("codec", 0, MOST, depth=depth)
         supported = {
             "causal": (True,),
             "conv_norm": ("none",),
@@ -76,7 +81,13 @@ class CodecConfig:
         stages = len(self.encoder_ratios) + 1
         for name in ("down_depths", "up_depths", "down_widths", "up_widths"):
             if len(getattr(self, name)) != stages:
-                raise ConfigError(f"codec.{name} needs {stages} entries, one more than ratios, got {getattr(self, name)}")
+                raise ConfigError(
+                    f"codec.{name} needs {stages} entries, one more than ratios, got {getattr(self, name)}"
+                )
+        if math.prod(self.up_ratios) != math.prod(self.encoder_ratios):
+            raise ConfigError(f"codec: {self.encoder_ratios} and {self.up_ratios} make frames of different length")
+        if not self.layernorm_eps > 0:
+            raise ConfigError(f"codec.layernorm_eps must be positive, got {self.layernorm_eps}")
 
     @property
     def hop_samples(self) -> int:
@@ -155,10 +166,12 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, state: ConvState | None = None) -> Tensor:
         """x [B, T, C] to [B, T, C]."""
-        mixed, scale = self.mixer(self.norm(x), state), self.gamma
-        x = x + (mixed if scale is None else mixed * scale)
-        fed, scale = self.ffn(self.ffn_norm(x)), self.ffn_gamma
-        return x + (fed if scale is None else fed * scale)
+        x = x + _scaled(self.mixer(self.norm(x), state), self.gamma)
+        return x + _scaled(self.ffn(self.ffn_norm(x)), self.ffn_gamma)
+
+
+def _scaled(x: Tensor, scale: Tensor | None) -> Tensor:
+    return x if scale is None else x * scale
 
 
 def _norm(config: CodecConfig, dim: int) -> nn.Module:
@@ -184,15 +197,18 @@ class _Stack(nn.Module):
     def init_state(self, batch: int) -> StackState:
         return StackState(
             stem=self.stem.init_state(batch),
-            resamplers=[r.init_state(batch) for r in self.resamplers],
-            mixers=[[b.mixer.init_state(batch) for b in stage] for stage in self.stages],
+            resamplers=[cast(CausalConv1d | CausalConvTranspose1d, r).init_state(batch) for r in self.resamplers],
+            mixers=[[block.mixer.init_state(batch) for block in self._blocks(i)] for i in range(len(self.stages))],
             head=self.head.init_state(batch),
         )
 
     def _stage(self, i: int, x: Tensor, state: StackState | None) -> Tensor:
-        for j, block in enumerate(self.stages[i]):
+        for j, block in enumerate(self._blocks(i)):
             x = block(x, state and state.mixers[i][j])
         return x
+
+    def _blocks(self, i: int) -> list[Block]:
+        return cast(list[Block], list(cast(nn.ModuleList, self.stages[i])))
 
 
 class Encoder(_Stack):

@@ -57,15 +57,12 @@ class KVCache(State):
     def join(cls, states: Sequence[Self]) -> Self:
         """One batch of all rows; the caches are first given equal room."""
         room = max(s.capacity for s in states)
-        return super().join([_padded(s, room) for s in states])
+        return super().join([s._padded(room) for s in states])
 
-
-def _padded(cache: KVCache, room: int) -> KVCache:
-    if cache.capacity == room:
-        return cache
-    extra = room - cache.capacity
-    layers = [LayerCache(*(F.pad(t, (0, 0, 0, extra)) for t in (c.keys, c.values))) for c in cache.layers]
-    return type(cache)(layers=layers, length=cache.length)
+    def _padded(self, room: int) -> Self:
+        extra = room - self.capacity
+        layers = [c.map(lambda t: F.pad(t, (0, 0, 0, extra))) for c in self.layers] if extra else self.layers
+        return type(self)(layers=layers, length=self.length)
 
 
 @dataclass(frozen=True)
@@ -130,7 +127,7 @@ class Attention(nn.Module):
         q, k = rotate(q, *rotation), rotate(k, *rotation)
         if caches:
             sizes = [len(where.index) for _, where in caches]
-            rows = zip(caches, q.split(sizes), k.split(sizes), v.split(sizes), strict=True)
+            rows = zip(caches, *(torch.split(x, sizes) for x in (q, k, v)), strict=True)
             y = torch.cat([self._continue(*cache, *qkv_rows) for cache, *qkv_rows in rows])
         else:
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)

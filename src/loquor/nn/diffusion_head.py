@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from loquor.configs import require_int
+from loquor.configs import MOST, require_int
 from loquor.errors import ConfigError
 from loquor.nn.norm import RMSNorm
 from loquor.nn.qwen2 import GatedFeedForward
@@ -50,11 +50,11 @@ class DiffusionHeadConfig:
             "diffusion_head",
             hidden_size=self.hidden_size,
             latent_size=self.latent_size,
-            head_layers=self.head_layers,
             ddpm_num_steps=self.ddpm_num_steps,
             ddpm_num_inference_steps=self.ddpm_num_inference_steps,
             ddpm_batch_mul=self.ddpm_batch_mul,
         )
+        require_int("diffusion_head", 1, MOST, head_layers=self.head_layers)
         if self.diffusion_type != "ddpm":
             raise ConfigError(
                 f"diffusion_head.diffusion_type {self.diffusion_type!r} is unknown; published heads have 'ddpm'"

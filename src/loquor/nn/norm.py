@@ -1,4 +1,4 @@
-"""Root-mean-square normalisation (Zhang & Sennrich 2019, arXiv:1910.07467), shared by language models, codec and head."""
+"""Root-mean-square normalisation (Zhang & Sennrich 2019, arXiv:1910.07467), for language models, codec and head."""
 
 import torch
 from torch import Tensor, nn

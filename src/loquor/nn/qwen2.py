@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from loquor.configs import require_int
+from loquor.configs import MOST, require_int
 from loquor.errors import ConfigError
 from loquor.nn.attention import Attention, KVCache, LayerCache, Positions, RotaryTable, locate
 from loquor.nn.norm import RMSNorm
@@ -49,11 +49,16 @@ class Qwen2Config:
             vocab_size=self.vocab_size,
             max_position_embeddings=self.max_position_embeddings,
         )
-        require_int("decoder", 0, num_hidden_layers=self.num_hidden_layers)
+        require_int("decoder", 0, MOST, num_hidden_layers=self.num_hidden_layers)
         if self.num_attention_heads % self.num_key_value_heads:
             raise ConfigError(
                 f"decoder.num_attention_heads ({self.num_attention_heads}) must be a multiple of "
                 f"num_key_value_heads ({self.num_key_value_heads})"
+            )
+        if self.width < 1 or self.width % 2 or not self.rope_theta > 0 or not self.rms_norm_eps > 0:
+            raise ConfigError(
+                f"decoder needs heads of an even width and positive rope_theta and rms_norm_eps, got {self.width}, "
+                f"{self.rope_theta} and {self.rms_norm_eps}"
             )
         if self.hidden_act != "silu" or self.rope_scaling or self.use_sliding_window or self.use_mrope:
             raise ConfigError("decoder: only silu, plain rotary positions and full attention are Qwen2 as published")
@@ -109,7 +114,7 @@ class Decoder(nn.Module):
 
     def init_state(self, batch: int, capacity: int = 0) -> KVCache:
         """An empty cache with room for `capacity` positions; it grows when needed."""
-        layers = [layer.attention.init_state(batch, capacity) for layer in self.layers]
+        layers = [cast(DecoderLayer, layer).attention.init_state(batch, capacity) for layer in self.layers]
         device = next(self.parameters()).device
         return KVCache(layers=layers, length=torch.zeros(batch, dtype=torch.long, device=device))
 

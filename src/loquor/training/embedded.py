@@ -1,23 +1,44 @@
-"""The embedded voice, stage by stage: codec, latents, speech model, export. One command each, resumable.
+"""The embedded voice, stage by stage; one command each, resumable, in this order:
 
-    python -m loquor.training.embedded codec --corpus DIR --out DIR
+    python -m loquor.training.corpus   --out CORPUS
+    python -m loquor.training.embedded codec   --corpus CORPUS --out RUN/codec
+    python -m loquor.training.embedded latents --corpus CORPUS --codec RUN/codec --out RUN/latents
+    python -m loquor.training.embedded speech  --corpus CORPUS --latents RUN/latents --out RUN/speech
+    python -m loquor.training.embedded export  --latents RUN/latents --speech RUN/speech --out MODEL
 """
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
+from safetensors.torch import load_file, save_file
 
+from loquor.checkpoints import write_atomically, write_text
+from loquor.configs import read_json
 from loquor.models.codec import Codec, CodecConfig
-from loquor.training.codec import CodecLoss, CodecLossWeights, start_as_filterbank
+from loquor.models.realtime.checkpoint import export_realtime
+from loquor.models.realtime.model import RealtimeConfig, RealtimeModel
+from loquor.models.realtime.prompt import prefill
+from loquor.nn.diffusion_head import DiffusionHeadConfig
+from loquor.nn.qwen2 import Qwen2Config
+from loquor.text.phoneme_tokenizer import PhonemeTokenizer
+from loquor.training.codec import CodecLoss, CodecLossWeights, balance, start_as_filterbank
 from loquor.training.data import Corpus
-from loquor.training.trainer import Losses, Optimisation, Trainer, step_generator
+from loquor.training.latents import Latents, centre, encode_corpus, mean_latent
+from loquor.training.realtime import Example, RealtimeLossWeights, RealtimeTraining, collate, phone_slots
+from loquor.training.trainer import Losses, Optimisation, Trainer, batches_by_length, step_generator
+from loquor.voices.voice import Voice, fingerprint
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+logger = logging.getLogger(__name__)
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train the embedded voice.")
 
 CODEC = CodecConfig(
     vae_dim=64,
@@ -28,40 +49,180 @@ CODEC = CodecConfig(
     encoder_widths=(64, 160, 320, 384),
     decoder_widths=(384, 320, 160, 64),
     ffn_expansion=3,
-    layer_scale_init_value=0.25,
+    layer_scale_init_value=0.1,
 )
 CROP_SAMPLES = 12 * CODEC.hop_samples  # 1.6 s
+DECODER = Qwen2Config(
+    hidden_size=256,
+    intermediate_size=704,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    vocab_size=PhonemeTokenizer().vocab_size,
+    max_position_embeddings=1024,
+    rope_theta=10_000.0,
+)
+MODEL = RealtimeConfig(
+    text=DECODER,
+    speech=replace(DECODER, num_hidden_layers=6),
+    codec=CODEC,
+    head=DiffusionHeadConfig(hidden_size=256, latent_size=64, head_layers=3),
+    text_window=20,  # phonemes; speech of the corpus never outruns 20 of them per 6 frames
+    speech_window=6,
+    utterance_tokens=24,
+)
+DEFAULTS = {"guidance": 2.0, "steps": 8}
+NEGATIVE_SHARE = 0.1  # of the rows, which train the negative branch
+VOICE = "en-Clara_woman"
+
+Folder = Annotated[Path, typer.Option(help="folder of the earlier stage, or to write to")]
+Workers = Annotated[int, typer.Option(help="parts of a batch computed side by side, a core each")]
+Steps = Annotated[int, typer.Option(help="optimiser steps")]
 
 
 @app.command()
-def codec(
-    corpus: Annotated[Path, typer.Option(help="folder of the synthesised corpus")],
-    out: Annotated[Path, typer.Option(help="folder for the training state and curves")],
-    steps: Annotated[int, typer.Option(help="optimiser steps")] = 6000,
-    batch: Annotated[int, typer.Option(help="excerpts of 1.6 s a step")] = 8,
-    learning_rate: float = 1e-3,
-    noise: Annotated[float, typer.Option(help="std of the latent noise after its ramp")] = 0.35,
-    threads: Annotated[int, typer.Option(help="CPU threads")] = 2,
-) -> None:
+def codec(corpus: Folder, out: Folder, steps: Steps = 3000, batch: int = 8, workers: Workers = 2) -> None:
     """Stage 1: the codec, on audio alone."""
-    torch.set_num_threads(threads)
     torch.manual_seed(0)
     model = Codec(CODEC)
     start_as_filterbank(model)
-    loss = CodecLoss(CodecLossWeights(noise_end=noise))
+    loss = CodecLoss(CodecLossWeights())
     train, valid = Corpus(corpus), Corpus(corpus, "valid")
-    options = Optimisation(steps=steps, learning_rate=learning_rate)
+    balance(model, train.crop(step_generator(2, 0), CROP_SAMPLES, batch))
 
-    def one_step(step: int, generator: torch.Generator) -> Losses:
-        return loss(model, train.crop(generator, CROP_SAMPLES, batch), step, generator)
+    def one_step(step: int, part: int, generator: torch.Generator) -> Losses:
+        return dict(loss(model, train.crop(generator, CROP_SAMPLES, batch // workers), step, generator))
 
     @torch.no_grad()
     def validate() -> dict[str, float]:
         generator = step_generator(1, 0)
-        losses = [loss(model, valid.crop(generator, CROP_SAMPLES, 8), steps, generator) for _ in range(4)]
-        return {k: sum(float(x[k]) for x in losses) / len(losses) for k in losses[0]}
+        return _mean([loss(model, valid.crop(generator, CROP_SAMPLES, 8), steps, generator) for _ in range(4)])
 
-    Trainer(model, out, options).fit(one_step, validate)
+    Trainer(model, out, Optimisation(steps=steps, workers=workers)).fit(one_step, validate)
+
+
+@app.command()
+def latents(corpus: Folder, codec: Folder, out: Folder) -> None:
+    """Stage 2: every utterance through the encoder, once; the codec is centred on what comes out."""
+    model = Codec(CODEC)
+    trainer = Trainer(model, codec, Optimisation(steps=1))
+    trainer.resume()
+    out.mkdir(parents=True, exist_ok=True)
+    train, valid = Corpus(corpus), Corpus(corpus, "valid")
+    with trainer.averaged():
+        model.eval()
+        centre(model, mean_latent(model, valid))
+        write_atomically(out / "codec.safetensors", lambda path: save_file(model.state_dict(), path))
+        for split, utterances in (("train", train), ("valid", valid)):
+            encode_corpus(model, utterances, out / f"{split}.safetensors", _report(len(utterances)))
+    mean, std = Latents(out / "train.safetensors", train).statistics()
+    phones = sorted({phone for c in (train, valid) for u in c.utterances for phone, _ in u.segments})
+    write_text(out / "facts.json", json.dumps({"mean": mean, "std": std, "phones": phones}))
+
+
+@app.command()
+def speech(
+    corpus: Folder, latents: Folder, out: Folder, steps: Steps = 12_000, batch: int = 16, workers: Workers = 2
+) -> None:
+    """Stage 3: language model, diffusion head and end classifier, on latents."""
+    torch.manual_seed(0)
+    train, valid = _Examples(corpus, latents, "train"), _Examples(corpus, latents, "valid")
+    training = _training(read_json(latents / "facts.json"))
+    order = _Order(train.latents.frames, batch)
+
+    def one_step(step: int, part: int, generator: torch.Generator) -> Losses:
+        chosen = order.batch(step)[part::workers]
+        negative = (torch.rand(len(chosen), generator=generator) < NEGATIVE_SHARE).tolist()
+        return dict(training(collate([train[i] for i in chosen], MODEL, negative, train.negative_id), generator))
+
+    @torch.no_grad()
+    def validate() -> dict[str, float]:
+        generator = step_generator(1, 0)
+        groups = [range(i, min(i + 16, len(valid))) for i in range(0, min(96, len(valid)), 16)]
+        batches = [collate([valid[i] for i in g], MODEL, [False] * len(g), valid.negative_id) for g in groups]
+        return _mean([training(b, generator) for b in batches])
+
+    options = Optimisation(steps=steps, warmup_steps=200, weight_decay=0.05, workers=workers)
+    Trainer(training, out, options).fit(one_step, validate)
+
+
+@app.command()
+def export(latents: Folder, speech: Folder, out: Folder, dtype: str = "float16") -> None:
+    """Stage 4: the averaged weights as a checkpoint in the published layout, with tokenizer, voice and defaults."""
+    tokenizer = PhonemeTokenizer()
+    training = _training(read_json(latents / "facts.json"))
+    trainer = Trainer(training, speech, Optimisation(steps=1))
+    trainer.resume()
+    model = training.model
+    model.codec.load_state_dict(load_file(latents / "codec.safetensors"))
+    with trainer.averaged():
+        model.eval().to(getattr(torch, dtype))
+        export_realtime(model, out)
+    ids = torch.tensor([[tokenizer.ids["<voice0>"]]])
+    tensors = prefill(model, ids, torch.zeros(1, 0, MODEL.latent_size, dtype=model.types.weight.dtype), tokenizer.ids["<negative>"])
+    source = "cmu_us_slt_arctic_hts, a synthetic voice"
+    voice = Voice(name=VOICE, language="en", consent="", source=source, model=fingerprint(tensors), tensors=tensors)
+    (out / "voices").mkdir(exist_ok=True)
+    voice.save(out / "voices" / f"{VOICE}.safetensors")
+    write_text(out / "loquor.json", json.dumps({"voice": VOICE, **DEFAULTS}))
+    write_text(out / "tokenizer.json", json.dumps({"type": "phoneme", "symbols": list(tokenizer.symbols)}))
+
+
+class _Examples:
+    """Utterances of a split, ready to be laid out; tokens and phones are computed once."""
+
+    def __init__(self, corpus: Path, latents: Path, split: str) -> None:
+        tokenizer, utterances = PhonemeTokenizer(), Corpus(corpus, split)
+        self.latents = Latents(latents / f"{split}.safetensors", utterances)
+        self.negative_id, voice = tokenizer.ids["<negative>"], tokenizer.ids["<voice0>"]
+        facts = read_json(latents / "facts.json")
+        self.mean, self.std = facts["mean"], facts["std"]
+        index = {phone: i for i, phone in enumerate(facts["phones"])}
+        frame_s = CODEC.hop_samples / 24_000
+        self.ids = [torch.tensor([voice, *tokenizer.encode(u.text)]) for u in utterances.utterances]
+        self.slots = [
+            phone_slots(u.segments, frames, frame_s, index)
+            for u, frames in zip(utterances.utterances, self.latents.frames, strict=True)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, i: int) -> Example:
+        return Example(self.ids[i], 1, (self.latents[i] - self.mean) / self.std, self.slots[i])
+
+
+class _Order:
+    """Which utterances a step sees: every one once an epoch, in batches of similar length."""
+
+    def __init__(self, lengths: list[int], batch: int) -> None:
+        self.steps = -(-len(lengths) // batch)
+        self.epoch = lru_cache(maxsize=2)(lambda epoch: list(batches_by_length(lengths, batch, epoch)))
+
+    def batch(self, step: int) -> list[int]:
+        epoch, at = divmod(step, self.steps)
+        return self.epoch(epoch)[at]
+
+
+def _training(facts: dict[str, Any]) -> RealtimeTraining:
+    """The model to train; the codec is frozen and the scale of the latents known."""
+    model = RealtimeModel(MODEL)
+    model.latent_scale.scale.fill_(1 / facts["std"])
+    model.latent_scale.bias.fill_(-facts["mean"])
+    model.codec.requires_grad_(False)
+    return RealtimeTraining(model, len(facts["phones"]), RealtimeLossWeights())
+
+
+def _mean(losses: list[Losses]) -> dict[str, float]:
+    return {k: sum(float(x[k]) for x in losses) / len(losses) for k in losses[0]}
+
+
+def _report(total: int) -> Callable[[int], None]:
+    def report(done: int) -> None:
+        if done % 1000 == 0 or done == total:
+            logger.info("%d of %d utterances encoded", done, total)
+
+    return report
 
 
 if __name__ == "__main__":

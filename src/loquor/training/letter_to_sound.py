@@ -1,4 +1,4 @@
-"""Trains the letter-to-sound model that ships in `text/data`, from the CMU Pronouncing Dictionary, and says how good it is.
+"""Trains the letter-to-sound model in `text/data` on the CMU Pronouncing Dictionary, and says how good it is.
 
     $ python -m loquor.training.letter_to_sound cmudict.dict
 
@@ -21,7 +21,7 @@ from loquor.training.alignment import align
 from loquor.training.dictionary import read_cmudict
 
 ORDER = 6
-PRUNING = 0.3  # an n-gram stays if it improves the log-likelihood of the training words by this many nats in all
+PRUNING = 2.6  # an n-gram stays if it improves the log-likelihood of the training words by this many nats in all
 WORST_ALIGNMENT = -2.3  # log-probability per letter: below are abbreviations ("iraq" is fine, "mr" is not)
 RAREST_GRAPHONE = 5
 
@@ -129,7 +129,9 @@ def backed_off(orders: list[Order]) -> Ngrams:
             left = 1 - np.bincount(context, order.probability)
             rest = 1 - np.bincount(context, lower)
             weights = np.zeros(len(ngrams.keys[-1]), dtype=np.float32)
-            weights[np.searchsorted(ngrams.keys[-1], contexts)] = np.log(np.maximum(left, 1e-6) / np.maximum(rest, 1e-6))
+            weights[np.searchsorted(ngrams.keys[-1], contexts)] = np.log(
+                np.maximum(left, 1e-6) / np.maximum(rest, 1e-6)
+            )
             ngrams = Ngrams(ngrams.keys, ngrams.log_probability, (*ngrams.log_backoff[:-1], weights))
         empty = np.zeros(len(order.keys), dtype=np.float32)
         log_probability = np.log(order.probability).astype(np.float32)

@@ -12,8 +12,10 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from loquor.errors import CheckpointError, MissingExtra
 
 logger = logging.getLogger(__name__)
 Losses = dict[str, Tensor]  # "loss" is minimised, the others are logged
+LossOfPart = Callable[[int, int, torch.Generator], Losses]  # of step, part of the batch, its randomness
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Optimisation:
     ema_decay: float = 0.999
     seed: int = 0
     autocast: bool = True  # bf16 products, everything else fp32
+    workers: int = 1  # parts of a batch computed side by side, one thread each
     save_every: int = 250
     validate_every: int = 500
 
@@ -54,13 +58,13 @@ class Optimisation:
         return self.learning_rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """The one source of randomness of a training step."""
-    return torch.Generator().manual_seed((seed * 1_000_003 + step) % (2**63))
+def step_generator(seed: int, step: int, part: int = 0) -> torch.Generator:
+    """The one source of randomness of a training step, or of a part of its batch."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + step * 64 + part) % (2**63))
 
 
 class Trainer:
-    """Trains `model` on `loss(step, generator)` and keeps everything needed to go on in `folder`."""
+    """Trains `model` on `loss(step, part, generator)` and keeps everything needed to go on in `folder`."""
 
     def __init__(self, model: nn.Module, folder: Path, options: Optimisation) -> None:
         self.model, self.folder, self.options = model, folder, options
@@ -71,11 +75,12 @@ class Trainer:
         plain = [p for p in self.parameters.values() if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas, fused=True)
+        self.pool = ThreadPoolExecutor(options.workers)
         folder.mkdir(parents=True, exist_ok=True)
 
     def fit(
         self,
-        loss: Callable[[int, torch.Generator], Losses],
+        loss: LossOfPart,
         validate: Callable[[], dict[str, float]] | None = None,
         progress: Callable[[int, dict[str, float]], None] | None = None,
     ) -> None:
@@ -96,14 +101,12 @@ class Trainer:
                 self.save()
         log.close()
 
-    def _one_step(self, loss: Callable[[int, torch.Generator], Losses]) -> dict[str, float]:
+    def _one_step(self, loss: LossOfPart) -> dict[str, float]:
         rate = self.options.rate(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.model.train()
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.options.autocast):
-            losses = loss(self.step, step_generator(self.options.seed, self.step))
-        losses["loss"].backward()  # type: ignore[no-untyped-call]
+        losses = self._gradients(loss)
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.options.clip_norm)
         if torch.isfinite(norm):
             self.optimizer.step()
@@ -113,7 +116,25 @@ class Trainer:
         self.step += 1
         decay = min(self.options.ema_decay, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.ema.values()), list(self.parameters.values()), 1 - decay)
-        return {k: float(v.detach()) for k, v in losses.items()} | {"rate": rate, "gradient_norm": float(norm)}
+        return losses | {"rate": rate, "gradient_norm": float(norm)}
+
+    def _gradients(self, loss: LossOfPart) -> dict[str, float]:
+        """Fill every parameter's gradient with the mean over the parts of the batch; gives the mean losses.
+
+        Each part has a thread and one core of its own: on small matrices that beats sharing every product.
+        """
+        parts = list(self.pool.map(partial(self._part, loss), range(self.options.workers)))
+        for i, p in enumerate(self.parameters.values()):
+            grads = [grad for _, all_grads in parts if (grad := all_grads[i]) is not None]
+            p.grad = torch.stack(grads).sum(0).div_(len(parts)) if grads else None
+        return {k: sum(float(values[k].detach()) for values, _ in parts) / len(parts) for k in parts[0][0]}
+
+    def _part(self, loss: LossOfPart, part: int) -> tuple[Losses, Sequence[Tensor | None]]:
+        if self.options.workers > 1:
+            torch.set_num_threads(1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.options.autocast):
+            losses = loss(self.step, part, step_generator(self.options.seed, self.step, part))
+        return losses, torch.autograd.grad(losses["loss"], list(self.parameters.values()), allow_unused=True)
 
     def averaged(self) -> _Swap:
         """Context in which the model holds its averaged (EMA) weights."""

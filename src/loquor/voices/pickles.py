@@ -1,14 +1,16 @@
-"""A pickle read as data: the opcodes are walked one by one and build plain records; nothing a file names is called.
+"""A pickle read as data: its opcodes are walked one by one and build plain records; nothing a file names is called.
 
 Python's own unpickler imports what a pickle names and calls it. This reader can do neither: a global is looked up in a
 list of allowed names, "call f(args)" becomes a `Record` of f and args, and any opcode outside the short list that torch
 writes is refused. Sizes are limited, keys are strings and nothing recurses, so a hostile file can neither run code nor
-exhaust memory or the stack (as deeply nested keys do in Python's own). The opcode tables are those of `pickletools`.
+exhaust memory or the stack (as deeply nested keys do in Python's own). Opcodes: see `pickletools`.
 """
 
 from __future__ import annotations
 
-import pickletools
+import io
+import pickle
+import struct
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,15 +18,6 @@ from typing import Any
 from loquor.errors import VoiceError
 
 MAX_OPCODES = 200_000  # a published preset has 3,900
-CONSTANTS = frozenset({"BININT", "BININT1", "BININT2", "BINUNICODE", "SHORT_BINUNICODE"})
-LITERALS: dict[str, Callable[[], Any]] = {
-    "NONE": lambda: None,
-    "NEWTRUE": lambda: True,
-    "NEWFALSE": lambda: False,
-    "EMPTY_TUPLE": tuple,
-    "EMPTY_LIST": list,
-    "EMPTY_DICT": dict,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +39,7 @@ class Record:
     """What the pickle would have made by calling `kind` with `args`, then set as state and as items."""
 
     kind: str
-    args: Any
+    args: tuple[Any, ...]
     state: Any = None
     items: dict[str, Any] = field(default_factory=dict)
 
@@ -56,21 +49,22 @@ def read_pickle(data: bytes, allowed: Collection[str], source: str) -> Any:
 
     VoiceError, naming `source`, for a name that is not `allowed` ("module name"), and for anything malformed.
     """
-    machine = _Machine(allowed, source)
-    try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
-            if count >= MAX_OPCODES:
-                raise machine.refusal(f"has more than {MAX_OPCODES} opcodes")
-            machine.run(opcode.name, argument)
-    except ValueError as error:
-        raise machine.refusal(f"is damaged: {error}") from None
-    return machine.result()
+    machine = _Machine(data, allowed, source)
+    for _ in range(MAX_OPCODES):
+        opcode = machine.read(1)
+        if opcode == pickle.STOP:
+            return machine.result()
+        if opcode not in _ACTIONS:
+            raise machine.refusal(f"uses opcode {opcode!r}, which published presets do not")
+        _ACTIONS[opcode](machine)
+    raise machine.refusal(f"has more than {MAX_OPCODES} opcodes")
 
 
 class _Machine:
-    """Stack, marks and memo of one pickle."""
+    """Input, stack, marks and memo of one pickle."""
 
-    def __init__(self, allowed: Collection[str], source: str) -> None:
+    def __init__(self, data: bytes, allowed: Collection[str], source: str) -> None:
+        self.input = io.BytesIO(data)
         self.allowed = allowed
         self.source = source
         self.stack: list[Any] = []
@@ -80,23 +74,32 @@ class _Machine:
     def refusal(self, what: str) -> VoiceError:
         return VoiceError(f"{self.source}: its pickle {what}", hint="voice presets are read without running anything")
 
-    def run(self, opcode: str, argument: Any) -> None:
-        if opcode in CONSTANTS:
-            self.push(argument)
-        elif opcode in LITERALS:
-            self.push(LITERALS[opcode]())
-        elif opcode in _ACTIONS:
-            _ACTIONS[opcode](self, argument)
-        elif opcode == "INST":
-            self.name(argument)
-            raise self.refusal("uses opcode INST, which published presets do not")
-        else:
-            raise self.refusal(f"uses opcode {opcode}, which published presets do not")
-
     def result(self) -> Any:
         if self.marked or len(self.stack) != 1:
             raise self.refusal("does not hold exactly one value")
         return self.stack[0]
+
+    def read(self, count: int) -> bytes:
+        data = self.input.read(count)
+        if len(data) < count:
+            raise self.refusal("is cut off")
+        return data
+
+    def number(self, layout: str) -> int:
+        value: int = struct.unpack(layout, self.read(struct.calcsize(layout)))[0]
+        return value
+
+    def text(self, length_layout: str) -> str:
+        return self.decoded(self.read(self.number(length_layout)))
+
+    def line(self) -> str:
+        return self.decoded(self.input.readline().rstrip(b"\n"))
+
+    def decoded(self, data: bytes) -> str:
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            raise self.refusal("holds text that is not UTF-8") from None
 
     def push(self, value: Any) -> None:
         self.stack.append(value)
@@ -111,53 +114,53 @@ class _Machine:
             raise self.refusal(f"expects a {kind.__name__} where there is none")
         return self.stack[-1]
 
+    def mark(self) -> None:
+        self.marked.append(self.stack)
+        self.stack = []
+
     def pop_marked(self) -> list[Any]:
         if not self.marked:
             raise self.refusal("closes a group that it never opened")
         group, self.stack = self.stack, self.marked.pop()
         return group
 
+    def pop_last(self, count: int) -> tuple[Any, ...]:
+        return tuple(reversed([self.pop() for _ in range(count)]))
+
     def name(self, text: str) -> None:
         if text not in self.allowed:
-            raise self.refusal(f"names {text.replace(' ', '.')}, which is not allowed")
+            raise self.refusal(f"names {text.replace(' ', '.')[:100]!r}, which is not allowed")
         self.push(Name(text))
 
-    def stack_name(self, _: Any) -> None:
-        name, module = self.pop(), self.pop()
+    def name_on_stack(self) -> None:
+        module, name = self.pop_last(2)
         if not (isinstance(name, str) and isinstance(module, str)):
             raise self.refusal("has a global without a name")
         self.name(f"{module} {name}")
 
-    def call(self, _: Any) -> None:
-        args, kind = self.pop(), self.pop()
+    def call(self) -> None:
+        kind, args = self.pop_last(2)
         if not (isinstance(kind, Name) and isinstance(args, tuple)):
             raise self.refusal("calls something that is no global")
         self.push(Record(kind.text, args))
 
-    def build(self, _: Any) -> None:
+    def build(self) -> None:
         state = self.pop()
         self.top(Record).state = state
 
-    def mark(self, _: Any) -> None:
-        self.marked.append(self.stack)
-        self.stack = []
-
-    def remember(self, index: int | None) -> None:
-        self.memo[len(self.memo) if index is None else index] = self.top(object)
+    def remember(self, index: int) -> None:
+        self.memo[index] = self.top(object)
 
     def recall(self, index: int) -> None:
         if index not in self.memo:
             raise self.refusal(f"recalls value {index}, which it never kept")
         self.push(self.memo[index])
 
-    def last(self, count: int) -> None:
-        self.push(tuple(reversed([self.pop() for _ in range(count)])))
-
     def extend(self, values: list[Any]) -> None:
         self.top(list).extend(values)
 
     def assign(self, values: list[Any]) -> None:
-        target = self.stack[-1] if self.stack else None
+        target = self.top(object)
         items = target.items if isinstance(target, Record) else target
         keys = values[::2]
         if not isinstance(items, dict) or len(values) % 2 or not all(isinstance(key, str) for key in keys):
@@ -165,42 +168,39 @@ class _Machine:
         items.update(zip(keys, values[1::2], strict=True))
 
 
-_Action = Callable[[_Machine, Any], None]
-
-
-def _nothing(machine: _Machine, argument: Any) -> None:
-    """PROTO, FRAME and STOP carry no value."""
-
-
-def _tuple_of(count: int) -> _Action:
-    return lambda machine, _: machine.last(count)
-
-
-def _append(machine: _Machine, _: Any) -> None:
-    machine.extend([machine.pop()])
-
-
-def _set_item(machine: _Machine, _: Any) -> None:
-    value, key = machine.pop(), machine.pop()
-    machine.assign([key, value])
-
-
-_ACTIONS: dict[str, _Action] = {
-    **dict.fromkeys(("PROTO", "FRAME", "STOP"), _nothing),
-    **dict.fromkeys(("BINPUT", "LONG_BINPUT", "MEMOIZE"), _Machine.remember),
-    **dict.fromkeys(("BINGET", "LONG_BINGET"), _Machine.recall),
-    **dict.fromkeys(("REDUCE", "NEWOBJ"), _Machine.call),
-    "GLOBAL": _Machine.name,
-    "STACK_GLOBAL": _Machine.stack_name,
-    "BUILD": _Machine.build,
-    "MARK": _Machine.mark,
-    "TUPLE": lambda machine, _: machine.push(tuple(machine.pop_marked())),
-    "TUPLE1": _tuple_of(1),
-    "TUPLE2": _tuple_of(2),
-    "TUPLE3": _tuple_of(3),
-    "APPEND": _append,
-    "APPENDS": lambda machine, _: machine.extend(machine.pop_marked()),
-    "SETITEM": _set_item,
-    "SETITEMS": lambda machine, _: machine.assign(machine.pop_marked()),
-    "BINPERSID": lambda machine, _: machine.push(Reference(machine.pop())),
+_ACTIONS: dict[bytes, Callable[[_Machine], object]] = {
+    pickle.PROTO: lambda m: m.read(1),
+    pickle.FRAME: lambda m: m.read(8),
+    pickle.NONE: lambda m: m.push(None),
+    pickle.NEWTRUE: lambda m: m.push(True),
+    pickle.NEWFALSE: lambda m: m.push(False),
+    pickle.BININT: lambda m: m.push(m.number("<i")),
+    pickle.BININT1: lambda m: m.push(m.number("<B")),
+    pickle.BININT2: lambda m: m.push(m.number("<H")),
+    pickle.BINUNICODE: lambda m: m.push(m.text("<I")),
+    pickle.SHORT_BINUNICODE: lambda m: m.push(m.text("<B")),
+    pickle.EMPTY_TUPLE: lambda m: m.push(()),
+    pickle.EMPTY_LIST: lambda m: m.push([]),
+    pickle.EMPTY_DICT: lambda m: m.push({}),
+    pickle.MARK: _Machine.mark,
+    pickle.TUPLE: lambda m: m.push(tuple(m.pop_marked())),
+    pickle.TUPLE1: lambda m: m.push(m.pop_last(1)),
+    pickle.TUPLE2: lambda m: m.push(m.pop_last(2)),
+    pickle.TUPLE3: lambda m: m.push(m.pop_last(3)),
+    pickle.APPEND: lambda m: m.extend(list(m.pop_last(1))),
+    pickle.APPENDS: lambda m: m.extend(m.pop_marked()),
+    pickle.SETITEM: lambda m: m.assign(list(m.pop_last(2))),
+    pickle.SETITEMS: lambda m: m.assign(m.pop_marked()),
+    pickle.BINPUT: lambda m: m.remember(m.number("<B")),
+    pickle.LONG_BINPUT: lambda m: m.remember(m.number("<I")),
+    pickle.MEMOIZE: lambda m: m.remember(len(m.memo)),
+    pickle.BINGET: lambda m: m.recall(m.number("<B")),
+    pickle.LONG_BINGET: lambda m: m.recall(m.number("<I")),
+    pickle.GLOBAL: lambda m: m.name(f"{m.line()} {m.line()}"),
+    pickle.INST: lambda m: m.name(f"{m.line()} {m.line()}"),  # only to show the name: what follows does not fit
+    pickle.STACK_GLOBAL: _Machine.name_on_stack,
+    pickle.REDUCE: _Machine.call,
+    pickle.NEWOBJ: _Machine.call,
+    pickle.BUILD: _Machine.build,
+    pickle.BINPERSID: lambda m: m.push(Reference(m.pop())),
 }

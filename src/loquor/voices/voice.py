@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +17,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from loquor.checkpoints import write_atomically
 from loquor.configs import from_dict, require_int
-from loquor.errors import ConfigError, VoiceError
+from loquor.errors import CheckpointError, ConfigError, VoiceError
 from loquor.voices.presets import BRANCHES, read_preset
 
 HEADER_KEY = "loquor"
@@ -109,7 +108,15 @@ class Voice(Card):
         card = {f.name: getattr(self, f.name) for f in dataclasses.fields(Card)}
         header = {"format": FORMAT, **card, "model": dataclasses.asdict(self.model)}
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}
-        _write_whole(path, save(tensors, {HEADER_KEY: json.dumps(header, ensure_ascii=False)}))
+        data = save(tensors, {HEADER_KEY: json.dumps(header, ensure_ascii=False)})
+
+        def write(beside: Path) -> None:
+            beside.write_bytes(data)
+
+        try:
+            write_atomically(path, write)
+        except CheckpointError as error:
+            raise VoiceError(str(error), hint=error.hint) from None
 
     @classmethod
     def open(cls, path: Path) -> Voice:
@@ -209,19 +216,3 @@ def _read(path: Path, with_tensors: bool) -> tuple[str, dict[str, Tensor]]:
     if header is None:
         raise VoiceError(f"{path} is a safetensors file, but no voice", hint=f"its header has no {HEADER_KEY!r} entry")
     return header, tensors
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Write beside `path`, then rename over it: a reader sees the old file or the new one, never a part."""
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        raise VoiceError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        beside.unlink(missing_ok=True)

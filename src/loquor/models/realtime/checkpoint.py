@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 
-from loquor.checkpoints import Entry, Files, load, published, same, save
+from loquor.checkpoints import SHARD_BYTES, Entry, Files, load, published, same, save, without_memory
 from loquor.configs import from_dict, read_json, section
-from loquor.errors import ConfigError
+from loquor.errors import CheckpointError, ConfigError
 from loquor.models.codec import CodecConfig
 from loquor.models.codec_keys import codec_keys
 from loquor.models.connector import connector_keys
 from loquor.models.diffusion_head_keys import diffusion_head_keys
+from loquor.models.outline import Headers, Outline, outline
 from loquor.models.qwen2_keys import qwen2_keys
 from loquor.models.realtime.model import RealtimeConfig, RealtimeModel
 from loquor.nn.diffusion_head import DiffusionHeadConfig
@@ -36,15 +37,17 @@ def read_config(folder: Path) -> RealtimeConfig:
     upper = values.get("tts_backbone_num_hidden_layers", 20)
     layers = whole.get("num_hidden_layers")
     if not isinstance(upper, int) or not isinstance(layers, int) or not 0 < upper <= layers:
-        raise ConfigError(f"{name}: tts_backbone_num_hidden_layers {upper!r} must lie in 1 to num_hidden_layers {layers!r}")
+        raise ConfigError(
+            f"{name}: tts_backbone_num_hidden_layers {upper!r} is not in 1 to num_hidden_layers {layers!r}"
+        )
     codec = _codec_config(values, name)
-    return RealtimeConfig(
-        text=from_dict(Qwen2Config, whole | {"num_hidden_layers": layers - upper}, f"{name}: decoder_config"),
-        speech=from_dict(Qwen2Config, whole | {"num_hidden_layers": upper}, f"{name}: decoder_config"),
-        codec=codec,
-        head=_head_config(values, name, codec),
-        **{k: values[k] for k in OURS if k in values},
-    )
+    parts = {
+        "text": from_dict(Qwen2Config, whole | {"num_hidden_layers": layers - upper}, f"{name}: decoder_config"),
+        "speech": from_dict(Qwen2Config, whole | {"num_hidden_layers": upper}, f"{name}: decoder_config"),
+        "codec": codec,
+        "head": _head_config(values, name, codec),
+    }
+    return from_dict(RealtimeConfig, parts | {key: values[key] for key in OURS if key in values}, name)
 
 
 def _codec_config(values: Mapping[str, Any], name: str) -> CodecConfig:
@@ -66,11 +69,7 @@ def keys(config: RealtimeConfig, has_encoder: bool) -> list[Entry]:
         same("model.tts_input_types.weight", "types.weight"),
         same("model.speech_scaling_factor", "latent_scale.scale"),
         same("model.speech_bias_factor", "latent_scale.bias"),
-        *(
-            same(f"tts_eos_classifier.{fc}.{part}", f"end_classifier.{fc}.{part}")
-            for fc in ("fc1", "fc2")
-            for part in ("weight", "bias")
-        ),
+        *end_classifier_keys("tts_eos_classifier.", "end_classifier."),
     ]
     entries += qwen2_keys(config.text, "model.language_model.", "text_model.", final_norm=False)
     entries += qwen2_keys(config.speech, "model.tts_language_model.", "speech_model.")
@@ -79,30 +78,52 @@ def keys(config: RealtimeConfig, has_encoder: bool) -> list[Entry]:
     return entries + codec_keys(config.codec, "model.acoustic_tokenizer.", "codec.", encoder=has_encoder, decoder=True)
 
 
+def end_classifier_keys(theirs: str, ours: str) -> list[Entry]:
+    """Both prefixes end in a dot."""
+    return [same(f"{theirs}{fc}.{part}", f"{ours}{fc}.{part}") for fc in ("fc1", "fc2") for part in ("weight", "bias")]
+
+
 def load_realtime(folder: Path, dtype: torch.dtype | None = None) -> RealtimeModel:
     """The model in `folder`, strictly: a missing or unexpected tensor is a CheckpointError that names it.
 
     Released files may lack the codec's encoder; then the model has none. `dtype` None keeps what the file holds.
     """
     config, files = read_config(folder), Files(folder)
-    has_encoder = any(name.startswith("model.acoustic_tokenizer.encoder.") for name in files.where)
-    with torch.device("meta"):
-        model = RealtimeModel(config, has_encoder)
-    load(model, files, keys(config, has_encoder), dtype)
+    model, entries = _empty(config, files)
+    load(model, files, entries, dtype)
     if not torch.isfinite(model.latent_scale.scale) or not torch.isfinite(model.latent_scale.bias):
-        raise ConfigError(f"{folder}: speech_scaling_factor and speech_bias_factor are not finite: nothing can be decoded")
+        raise CheckpointError(
+            f"{folder}: speech_scaling_factor or speech_bias_factor is not finite", hint="unfinished?"
+        )
     return model.eval().requires_grad_(False)
 
 
-def export_realtime(model: RealtimeModel, folder: Path, source: Path | None = None) -> None:
+def outline_realtime(folder: Path) -> Outline:
+    """The model in `folder` without its weights, as strictly as `load_realtime`."""
+    config, files = read_config(folder), Headers(folder)
+    model, entries = _empty(config, files)
+    return outline(model, files, entries)
+
+
+def _empty(config: RealtimeConfig, files: Files) -> tuple[RealtimeModel, list[Entry]]:
+    """The model on the meta device, and what its tensors are called in `files`."""
+    has_encoder = any(name.startswith("model.acoustic_tokenizer.encoder.") for name in files.where)
+    with without_memory(files.folder):
+        model = RealtimeModel(config, has_encoder)
+    return model, keys(config, has_encoder)
+
+
+def export_realtime(
+    model: RealtimeModel, folder: Path, source: Path | None = None, shard_bytes: int = SHARD_BYTES
+) -> None:
     """Write the published layout. `source`, the folder the model came from, contributes its config.json as it is and
     the tensor nobody reads, so that nothing is lost on the way through."""
     config = read_json(source / "config.json") if source else to_published(model.config)
     tensors = published(model, keys(model.config, model.codec.encoder is not None))
     if source:
         files = Files(source)
-        tensors |= {UNREAD: files[UNREAD]} if UNREAD in files.where else {}
-    save(folder, config, tensors)
+        tensors |= {UNREAD: files[UNREAD].to(model.embedding.weight.dtype)} if UNREAD in files.where else {}
+    save(folder, config, tensors, shard_bytes)
 
 
 def to_published(config: RealtimeConfig) -> dict[str, Any]:

@@ -25,7 +25,8 @@ class Layout:
 
 def interleave(prompt: int, tokens: int, frames: int, text_window: int, speech_window: int) -> Layout:
     """`prompt` tokens first, then windows of text and speech in turn until both are used up."""
-    text, speech = list(range(prompt)), []
+    text = list(range(prompt))
+    speech: list[int] = []
     at, read, said = prompt, 0, 0
     while read < tokens or said < frames:
         window = min(text_window, tokens - read)
@@ -45,7 +46,8 @@ def prefill(model: RealtimeModel, ids: Tensor, latents: Tensor, negative_id: int
     each branch, `<branch>.last_hidden_state` [1, P, H] and `<branch>.{key,value}.<layer>` [1, H_kv, P, D].
     """
     tensors: dict[str, Tensor] = {}
-    for branch, tokens, frames in (("", ids, latents), ("neg_", torch.full_like(ids[:, :1], negative_id), latents[:, :0])):
+    lone = torch.full_like(ids[:, :1], negative_id)
+    for branch, tokens, frames in (("", ids, latents), ("neg_", lone, latents[:, :0])):
         lower, upper = model.text_model.init_state(1), model.speech_model.init_state(1)
         hidden = model.text_model(model.embedding(tokens), lower)
         inputs = torch.cat([hidden + model.types.weight[TEXT_TYPE], model.embed_speech(frames)], 1)

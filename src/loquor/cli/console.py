@@ -1,0 +1,42 @@
+"""What commands print: tables that read without colour, JSON for machines, sizes for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+MODEL_HELP = "A model folder, or a hub repository org/name[@revision].  [default: the embedded voice]"
+
+
+def examples(*lines: str) -> str:
+    """An epilog that lists commands as they are typed."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> None:
+    """Columns as wide as they need; those in `numbers` stand right."""
+    lines = [header, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    for line in lines:
+        cells = [c.rjust(w) if i in numbers else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
+        typer.echo("  ".join(cells).rstrip())
+
+
+def in_bytes(count: int) -> str:
+    """41300000 as 41.3 MB."""
+    value, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while value >= 1000 and len(units) > 1:
+        value, units = value / 1000, units[1:]
+    return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
+
+
+def in_words(value: Any) -> str:
+    """A value of a table: yes and no for truth."""
+    return ("no", "yes")[value] if isinstance(value, bool) else str(value)

@@ -1,0 +1,77 @@
+"""What `loquor convert` does: a checkpoint through our model and out again in the published layout.
+
+The new folder grows beside its place and moves there when it is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from loquor.checkpoints import write_text
+from loquor.configs import read_json
+from loquor.errors import CheckpointError
+from loquor.models import DTYPES, family_of
+
+BESIDE = ("*.json", "*.md", "LICENSE*", "voices/*.safetensors")  # what belongs to a model besides its weights
+DTYPE_KEYS = ("torch_dtype", "dtype")
+FINITE_HINT = "float16 ends at 65504: try bfloat16; `loquor doctor` looks at every tensor"
+
+
+def convert(source: Path, target: Path, dtype: str | None, shard_bytes: int) -> list[Path]:
+    """The model in `source`, strictly loaded and written to `target`; the files written.
+
+    Without `dtype` every tensor keeps its bytes. CheckpointError if the source is not sound or the target cannot be
+    written; then the target is as it was.
+    """
+    family = family_of(source)
+    model = family.load(source, DTYPES[dtype] if dtype else None)
+    for name, tensor in model.state_dict().items():
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"{source}: {name} is not finite as {dtype or tensor.dtype}", hint=FINITE_HINT)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as name:
+            beside = Path(name) / target.name
+            family.export(model, beside, source, shard_bytes)
+            if dtype:
+                config = _with_dtype(read_json(beside / "config.json"), dtype)
+                write_text(beside / "config.json", json.dumps(config, indent=1))
+            _copy_rest(source, beside)
+            return _move(beside, target)
+    except OSError as error:
+        cause = error.strerror or error
+        raise CheckpointError(
+            f"cannot write {target}: {cause}", hint="is there space, and may you write there?"
+        ) from None
+
+
+def _with_dtype(values: dict[str, Any], dtype: str) -> dict[str, Any]:
+    """A configuration that states the new dtype wherever it stated one."""
+    changed = {key: _with_dtype(value, dtype) if isinstance(value, dict) else value for key, value in values.items()}
+    return changed | {key: dtype for key in DTYPE_KEYS if values.get(key) is not None}
+
+
+def _copy_rest(source: Path, beside: Path) -> None:
+    """Tokenizer, defaults, voices and papers, as they are; not what the export has written."""
+    for pattern in BESIDE:
+        for file in source.glob(pattern):
+            copy = beside / file.relative_to(source)
+            if not copy.exists() and file.name != "model.safetensors.index.json":
+                copy.parent.mkdir(exist_ok=True)
+                shutil.copyfile(file, copy)
+
+
+def _move(beside: Path, target: Path) -> list[Path]:
+    """Complete files to their place; weights that an earlier model left there go."""
+    names = [file.relative_to(beside) for file in sorted(beside.rglob("*")) if file.is_file()]
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (beside / name).replace(target / name)
+    for stale in target.glob("model*.safetensors*"):
+        if stale.relative_to(target) not in names:
+            stale.unlink()
+    return [target / name for name in names]

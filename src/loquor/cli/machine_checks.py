@@ -1,0 +1,122 @@
+"""What `loquor doctor` looks at on the machine: interpreter, torch, processor, memory, audio formats."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+from loquor.cli.checks import Check
+from loquor.cli.console import in_bytes
+
+FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "bf16")
+LITTLE_MEMORY = 2_000_000_000
+
+
+def machine_checks() -> list[Check]:
+    return [_python(), _torch(), _processor(), _accelerator(), _memory(), _audio(), _playing(), _voices_folder()]
+
+
+def _python() -> Check:
+    import loquor
+
+    return Check("python", "ok", f"{platform.python_version()} on {platform.platform()}; loquor {loquor.__version__}")
+
+
+def _torch() -> Check:
+    import torch
+
+    threads, processors = torch.get_num_threads(), _processors()
+    detail = f"{torch.__version__}, {threads} threads, {processors:g} processors may be used"
+    if threads > processors + 0.5:
+        return Check(
+            "torch", "warn", detail, f"threads wait for each other: set OMP_NUM_THREADS={max(int(processors), 1)}"
+        )
+    return Check("torch", "ok", detail)
+
+
+def _processors() -> float:
+    """Processors this process may use: its affinity, and the quota of its control group."""
+    count = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    quota, _, period = (_read("/sys/fs/cgroup/cpu.max") or "max 1").partition(" ")
+    return min(count, int(quota) / int(period)) if quota.isdigit() else count
+
+
+def _processor() -> Check:
+    import torch
+
+    capability = torch.backends.cpu.get_cpu_capability()
+    known = set((_read("/proc/cpuinfo") or "").split())
+    features = [name for name in FEATURES if name in known]
+    detail = f"{platform.machine()}, torch uses {capability}; {' '.join(features) or 'features unknown'}"
+    if capability in ("DEFAULT", "NO AVX") and platform.machine() in ("x86_64", "AMD64"):
+        return Check("processor", "warn", detail, "no AVX2: expect several times slower speech")
+    return Check("processor", "ok", detail)
+
+
+def _accelerator() -> Check:
+    import torch
+
+    if torch.cuda.is_available():
+        return Check("accelerator", "ok", ", ".join(map(torch.cuda.get_device_name, range(torch.cuda.device_count()))))
+    return Check("accelerator", "ok", "none; speech is computed on the processor")
+
+
+def _memory() -> Check:
+    lines = (_read("/proc/meminfo") or "").splitlines()
+    kilobytes = {line.partition(":")[0]: int(line.split()[1]) for line in lines if len(line.split()) > 1}
+    if "MemAvailable" not in kilobytes:
+        return Check("memory", "ok", "unknown on this system")
+    free = 1024 * kilobytes["MemAvailable"]
+    limit, used = _read("/sys/fs/cgroup/memory.max"), _read("/sys/fs/cgroup/memory.current")
+    if limit and used and limit.isdigit():
+        free = min(free, max(int(limit) - int(used), 0))
+    detail = f"{in_bytes(free)} available"
+    if free < LITTLE_MEMORY:
+        return Check("memory", "warn", detail, "a 0.5 billion parameter model wants 2 GB; the embedded voice 0.3 GB")
+    return Check("memory", "ok", detail)
+
+
+def _audio() -> Check:
+    import soundfile
+
+    from loquor.audio import CONTAINERS
+
+    missing = [s for s, c in CONTAINERS.items() if not soundfile.check_format(c.format, c.subtype)]
+    detail = f"{soundfile.__libsndfile_version__}, soundfile {soundfile.__version__}"
+    if ".wav" in missing:
+        return Check("audio files", "fail", f"{detail}: cannot even write .wav", "reinstall: pip install -U soundfile")
+    if missing:
+        return Check("audio files", "warn", f"{detail}: cannot write {', '.join(missing)}", "pip install -U soundfile")
+    return Check("audio files", "ok", f"{detail}: {', '.join(CONTAINERS)}")
+
+
+def _playing() -> Check:
+    try:
+        import sounddevice
+    except ImportError:
+        return Check("loudspeaker", "ok", "--play is not installed", "if you want it: pip install 'loquor[play]'")
+    except OSError as error:
+        return Check("loudspeaker", "warn", f"sounddevice lacks PortAudio: {error}", "apt install libportaudio2")
+    try:
+        device = sounddevice.query_devices(kind="output")
+    except (sounddevice.PortAudioError, ValueError) as error:
+        return Check("loudspeaker", "warn", f"none found: {error}", "--play needs one; -o FILE does not")
+    return Check("loudspeaker", "ok", str(device["name"]))
+
+
+def _voices_folder() -> Check:
+    from loquor.voices.catalogue import user_voices
+
+    folder = user_voices()
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        return Check("voices folder", "warn", f"{folder} cannot be written", "set LOQUOR_VOICES to a folder of yours")
+    return Check("voices folder", "ok", str(folder))
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,105 @@
+"""The verbs of `loquor`, and what every command shares: errors in two lines, exit codes, logging.
+
+Nothing heavy is imported here or at the top of a command's module, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from loquor.cli import operate, speak, voices
+from loquor.cli.console import examples
+from loquor.errors import LoquorError
+
+app = typer.Typer(
+    name="loquor",
+    help="Speech language models that speak, on your machine.",
+    epilog=examples(
+        'loquor speak "Good morning."',
+        "loquor voices list",
+        "loquor doctor",
+    ),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain text: the same with and without colour, and no slow import
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+speak.register(app)
+app.add_typer(voices.app, name="voices")
+operate.register(app)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        import loquor
+
+        typer.echo(f"loquor {loquor.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    verbose: Annotated[
+        int,
+        typer.Option("-v", "--verbose", count=True, show_default=False, help="Say more on stderr; -vv, everything."),
+    ] = 0,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only errors on stderr, no progress bar.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    levels = [logging.WARNING, logging.INFO, logging.DEBUG]
+    level = logging.ERROR if quiet else levels[min(verbose, 2)]
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Lines("%(levelname)s: %(message)s"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(level, logging.WARNING))  # other libraries are quieter than we
+    logging.getLogger("loquor").setLevel(level)
+
+
+class _Lines(logging.Formatter):
+    """`warning: message`, as errors are printed."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return super().formatMessage(record).replace(record.levelname, record.levelname.lower(), 1)
+
+
+def run() -> NoReturn:
+    """The `loquor` command. Exit codes: 0 done, 1 our error or a failed check, 2 usage, 130 interrupted."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = _invoke()
+        sys.stdout.flush()
+    except LoquorError as error:
+        print(f"error: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        code = 1
+    except BrokenPipeError:  # who read our output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = 0
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+def _invoke() -> int:
+    try:
+        app(prog_name="loquor")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(bool(end.code))
+    return 0
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    """Let `with` blocks clean up before a polite kill ends us."""
+    sys.exit(128 + number)

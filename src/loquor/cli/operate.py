@@ -1,0 +1,138 @@
+"""`loquor inspect`, `convert` and `doctor`: looking after models and the machine."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loquor.cli.console import MODEL_HELP, examples, print_json
+
+INSPECT_EXAMPLES = examples(
+    "loquor inspect ./VibeVoice-Realtime-0.5B",
+    "loquor inspect org/name@main --depth 3",
+    "loquor inspect ./model --freeze lora --json",
+)
+CONVERT_EXAMPLES = examples(
+    "loquor convert ./model ./model-bf16 --dtype bfloat16",
+    "loquor convert org/name ./model --shard-size 500MB",
+)
+DOCTOR_EXAMPLES = examples("loquor doctor", "loquor doctor -m ./model --json")
+UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+class Freeze(StrEnum):
+    """What `--freeze` knows; the strategies themselves are in `loquor.training.freezing`."""
+
+    none = "none"
+    conservative = "conservative"
+    lora = "lora"
+    full = "full"
+
+
+class Dtype(StrEnum):
+    """What `--dtype` knows."""
+
+    float32 = "float32"
+    float16 = "float16"
+    bfloat16 = "bfloat16"
+
+
+Checkpoint = Annotated[str, typer.Argument(metavar="MODEL", help="A model folder, or a hub repository org/name[@rev].")]
+Model = Annotated[str | None, typer.Option("-m", "--model", help=MODEL_HELP)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+FreezeOption = Annotated[
+    Freeze | None, typer.Option("--freeze", help="Also show how many numbers this strategy trains in each module.")
+]
+Depth = Annotated[int, typer.Option("--depth", min=0, help="Levels of modules to show.")]
+Target = Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.")]
+DtypeOption = Annotated[Dtype | None, typer.Option("--dtype", help="Cast the weights.  [default: as they are]")]
+ShardSize = Annotated[str, typer.Option("--shard-size", help="Most bytes a file, such as 500MB or 2GB.")]
+Force = Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("inspect", epilog=INSPECT_EXAMPLES)(inspect)
+    app.command("convert", epilog=CONVERT_EXAMPLES)(convert)
+    app.command("doctor", epilog=DOCTOR_EXAMPLES)(doctor)
+
+
+def inspect(model: Checkpoint, freeze: FreezeOption = None, depth: Depth = 2, as_json: Json = False) -> None:
+    """Show a model's modules, and what a fine-tuning would train.
+
+    Parameters, bytes and dtype are read from headers only, no weights. Strategies: conservative (lower language model
+    and codec frozen), lora (rank 8 on attention and feed-forward matrices of speech model and head; connector and end
+    classifier in full), full (only the codec frozen), none (nothing frozen).
+    """
+    from loquor.cli.tree import as_dict, nodes, print_tree, summary
+    from loquor.engine.load import model_folder
+    from loquor.models import family_of
+    from loquor.training.freezing import STRATEGIES
+
+    folder = model_folder(model)
+    family = family_of(folder)
+    outline = family.outline(folder)
+    strategy = STRATEGIES[freeze.value] if freeze else None
+    found = nodes(outline, depth, strategy)
+    if as_json:
+        facts = {"model": str(folder), "family": family.name, "freeze": freeze and freeze.value}
+        print_json(facts | {"unread": outline.unread, "modules": as_dict(found)})
+        return
+    typer.echo(f"{folder} ({family.name})")
+    print_tree(found, strategy)
+    if strategy:
+        typer.echo(summary(found[0], strategy))
+    for name in outline.unread:
+        typer.echo(f"in the files, but never used: {name}")
+
+
+def convert(
+    model: Checkpoint, out: Target, dtype: DtypeOption = None, shard_size: ShardSize = "2GB", force: Force = False
+) -> None:
+    """Write a model in the published layout.
+
+    It is loaded strictly: a missing or unexpected tensor is an error. Without --dtype every tensor keeps its bytes.
+    Tokenizer, defaults and voices beside it are copied.
+    """
+    shard_bytes = _in_bytes(shard_size)
+    from loquor.cli.conversion import convert as converted
+    from loquor.engine.load import model_folder
+    from loquor.errors import InputError
+
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file", hint="name a folder to write into")
+    if out.is_dir() and any(out.iterdir()) and not force:
+        raise InputError(f"{out} is not empty", hint="choose another folder, or --force to write into this one")
+    for path in converted(model_folder(model), out, dtype and dtype.value, shard_bytes):
+        typer.echo(path)
+
+
+def doctor(model: Model = None, as_json: Json = False) -> None:
+    """Check this machine and a model's files.
+
+    Each check says ok, warn or fail, what it saw, and what to do. Exit code 1 if one fails.
+    """
+    from loquor.cli.doctor import examine, failed, print_checks
+
+    checks = examine(model)
+    if as_json:
+        from dataclasses import asdict
+
+        print_json([asdict(check) for check in checks])
+    else:
+        print_checks(checks)
+    if failed(checks):
+        raise typer.Exit(1)
+
+
+def _in_bytes(size: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]I?B)?", size.strip(), re.IGNORECASE)
+    count = int(float(match[1]) * UNITS[(match[2] or "").upper()]) if match else 0
+    if count < 1:
+        raise typer.BadParameter(
+            f"{size!r} is no size; write 500MB, 2GB or a number of bytes", param_hint="--shard-size"
+        )
+    return count

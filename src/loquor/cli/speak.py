@@ -1,0 +1,184 @@
+"""`loquor speak`: text from the command line, a file or a pipe, to a file, a pipe or the loudspeaker, as it is made."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from loquor.cli.console import MODEL_HELP, examples, print_json
+
+if TYPE_CHECKING:
+    from loquor.audio import Sink
+    from loquor.engine.speaker import Speaker
+
+DEFAULT_OUTPUT = "speech.wav"
+EXAMPLES = examples(
+    'loquor speak "Good morning."',
+    "loquor speak -f chapter.txt -o chapter.mp3",
+    "some-language-model | loquor speak - --play",
+    'loquor speak "Hello." -o - | aplay -f S16_LE -r 24000',
+)
+
+OUTPUT_HELP = (
+    "File to write: .wav, .flac, .mp3, .ogg or .opus, 24 kHz mono; - streams 16-bit little-endian PCM to stdout.  "
+    f"[default: {DEFAULT_OUTPUT}; with --play, none]"
+)
+GUIDANCE_HELP = "Classifier-free guidance scale, 0 to 20; 1.0 is off.  [default: the model's own, else 1.5]"
+STEPS_HELP = "Solver steps per frame, 1 to 200.  [default: the model's own, else 5]"
+
+Text = Annotated[
+    str | None, typer.Argument(metavar="TEXT", help="What to say; - reads stdin and speaks as text arrives.")
+]
+File = Annotated[str | None, typer.Option("-f", "--file", help="Read the text from a UTF-8 file.")]
+Model = Annotated[str | None, typer.Option("-m", "--model", help=MODEL_HELP)]
+VoiceName = Annotated[str, typer.Option("--voice", help="A name from `loquor voices list`, or a .safetensors voice.")]
+Output = Annotated[str | None, typer.Option("-o", "--output", help=OUTPUT_HELP)]
+Play = Annotated[bool, typer.Option("--play", help="Play it while it is made; with -o, write it too.")]
+Guidance = Annotated[float | None, typer.Option("--guidance", help=GUIDANCE_HELP)]
+Steps = Annotated[int | None, typer.Option("--steps", help=STEPS_HELP)]
+Seed = Annotated[int, typer.Option("--seed", help="The same seed says it the same way; 0 to 2^63 - 1.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON on stdout.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=EXAMPLES)(speak)
+
+
+def speak(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
+    text: Text = None,
+    file: File = None,
+    model: Model = None,
+    voice: VoiceName = "default",
+    output: Output = None,
+    play: Play = False,
+    guidance: Guidance = None,
+    steps: Steps = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Say a text.
+
+    At the end one line tells the seconds of speech, the compute time (from the first text to the last sample), the
+    real-time factor (compute time / seconds of speech, below 1 is faster than real time) and the wait for first audio.
+    """
+    if (text is None) == (file is None):
+        raise typer.BadParameter("give either TEXT or -f FILE", param_hint="TEXT")
+    if as_json and output == "-":
+        raise typer.BadParameter("stdout carries the sound already", param_hint="--json")
+    source = _text(text, file)
+    import loquor
+
+    target = output or (None if play else DEFAULT_OUTPUT)
+    sampling = {"guidance": guidance, "steps": steps, "seed": seed}
+    report = _say(loquor.load(model), source, Outlets(target, play), voice, sampling)
+    if as_json:
+        print_json(asdict(report))
+    elif output != "-":
+        typer.echo(report.line())
+    elif logging.getLogger("loquor").isEnabledFor(logging.WARNING):
+        typer.echo(report.line(), err=True)
+
+
+@dataclass(frozen=True)
+class Outlets:
+    """Where the sound goes."""
+
+    target: str | None  # a file, - for stdout, or nowhere
+    play: bool
+
+    def open(self, stack: ExitStack, sample_rate_hz: int) -> list[Sink]:
+        """Sinks that `stack` ends: all complete, or none leaves a trace."""
+        from loquor.audio import open_sink
+        from loquor.cli.player import open_player
+
+        sinks = [stack.enter_context(open_sink(self.target, sample_rate_hz))] if self.target else []
+        return [*sinks, stack.enter_context(open_player(sample_rate_hz))] if self.play else sinks
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `--json` prints."""
+
+    file: str | None
+    voice: str
+    seed: int
+    sample_rate_hz: int
+    seconds: float  # of speech
+    compute_s: float
+    rtf: float
+    first_audio_ms: float
+
+    def line(self) -> str:
+        where = f"{self.file}: " if self.file else ""
+        return (
+            f"{where}{self.seconds:.2f} s of speech, computed in {self.compute_s:.2f} s "
+            f"(real-time factor {self.rtf:.2f}, first audio after {self.first_audio_ms:.0f} ms)"
+        )
+
+
+class Watch:
+    """Runs from the moment there is text."""
+
+    def __init__(self) -> None:
+        self._started = 0.0
+
+    def started_by(self, text: str | Iterator[str]) -> str | Iterator[str]:
+        """The same text; the watch starts now, or with the first piece that arrives."""
+        if isinstance(text, str):
+            self._started = time.perf_counter()
+            return text
+        return self._pieces(text)
+
+    def _pieces(self, pieces: Iterator[str]) -> Iterator[str]:
+        for piece in pieces:
+            self._started = self._started or time.perf_counter()
+            yield piece
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.perf_counter() - self._started
+
+
+def _text(text: str | None, file: str | None) -> str | Iterator[str]:
+    from loquor.cli.texts import argument_text, file_text, piped_text
+
+    if "-" in (text, file):
+        return piped_text()
+    return file_text(file) if file is not None else argument_text(text or "")
+
+
+def _say(speaker: Speaker, text: str | Iterator[str], outlets: Outlets, voice: str, sampling: dict[str, Any]) -> Report:
+    from loquor.cli.progress import progress_bar
+    from loquor.engine.speaker import Progress
+    from loquor.errors import InputError
+
+    watch, frames, seconds, elapsed, first_ms = Watch(), 0, 0.0, 0.0, 0.0
+    characters = len(text) if isinstance(text, str) else None
+    with ExitStack() as stack:
+        sinks = outlets.open(stack, speaker.sample_rate_hz)
+        draw = stack.enter_context(progress_bar(characters))
+        stream = speaker.stream(watch.started_by(text), voice=voice, **sampling)
+        for chunk in stack.enter_context(closing(stream)):  # type: ignore[type-var]
+            frames, seconds, elapsed = frames + 1, chunk.end_s, watch.elapsed_s
+            first_ms = first_ms or 1000 * elapsed
+            for sink in sinks:
+                sink.write(chunk.waveform.cpu().numpy())
+            draw(Progress(frames, seconds, elapsed / seconds), chunk.text_end)
+        if not frames:
+            raise InputError("the text holds nothing that can be spoken", hint="give at least one word")
+    return Report(
+        file=outlets.target if outlets.target != "-" else None,
+        voice=voice,
+        seed=sampling["seed"],
+        sample_rate_hz=speaker.sample_rate_hz,
+        seconds=seconds,
+        compute_s=elapsed,
+        rtf=elapsed / seconds,
+        first_audio_ms=first_ms,
+    )

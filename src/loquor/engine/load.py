@@ -1,0 +1,75 @@
+"""From what a user calls a model to a speaker: the embedded voice, a folder, or a repository of the hub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+
+from loquor.engine.speaker import Speaker
+from loquor.errors import CheckpointError, ConfigError
+from loquor.models import DTYPES, EMBEDDED, family_of
+
+REPOSITORY = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
+WANTED = ["*.json", "*.safetensors"]  # never a pickle, never code
+DEVICES = ("cpu", "cuda", "auto")
+
+
+def load(model: str | Path | None = None, device: str = "cpu", dtype: str | None = None) -> Speaker:
+    """A speaker: the embedded voice, that of a checkpoint folder, or of a hub repository `org/name[@revision]`.
+
+    `device` is cpu, cuda, or auto (cuda if there is one). `dtype` is float32, bfloat16 or float16; None means float32
+    on the CPU and what the files hold elsewhere. Raises CheckpointError if there is no sound model of that name,
+    ConfigError for a family, device or dtype that is not supported.
+    """
+    place = _device(device)
+    if dtype is not None and dtype not in DTYPES:
+        raise ConfigError(f"dtype {dtype!r} is not supported", hint=f"one of {', '.join(DTYPES)}")
+    folder = model_folder(model)
+    family_of(folder)
+    default = torch.float32 if place == "cpu" else None
+    return Speaker.open(folder, place, DTYPES[dtype] if dtype else default)
+
+
+def model_folder(model: str | Path | None = None) -> Path:
+    """Where the files of a model are; a repository is downloaded first, unless the hub's cache has it."""
+    if model is None:
+        if not (EMBEDDED / "config.json").is_file():
+            raise CheckpointError(
+                f"the embedded voice is not in this installation: {EMBEDDED} has no config.json",
+                hint="name a model: a folder, or a hub repository such as org/name",
+            )
+        return EMBEDDED
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise CheckpointError(f"{folder} is a file, not a model folder", hint="give the folder that holds config.json")
+    repository = REPOSITORY.fullmatch(str(model))
+    if repository is None or str(model).startswith("."):
+        raise CheckpointError(f"there is no model folder {folder}", hint="give a folder, or a hub repository org/name")
+    return _download(repository["name"], repository["revision"])
+
+
+def _download(name: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=WANTED))
+    except Exception as error:  # the client's errors have no common base, and change from release to release
+        wanted = name + (f" at revision {revision}" if revision else "")
+        cause = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise CheckpointError(
+            f"there is no folder {name}, and the hub gives no repository {wanted}: {cause}",
+            hint="give a local folder, or set HF_HOME to a cache that has it; HF_HUB_OFFLINE=1 forbids downloads",
+        ) from error
+
+
+def _device(device: str) -> str:
+    if device not in DEVICES:
+        raise ConfigError(f"device {device!r} is not supported", hint=f"one of {', '.join(DEVICES)}")
+    has_cuda = device != "cpu" and torch.cuda.is_available()
+    if device == "cuda" and not has_cuda:
+        raise ConfigError("there is no CUDA device here, or this torch cannot use it", hint="device='cpu' always works")
+    return "cuda" if has_cuda else "cpu"

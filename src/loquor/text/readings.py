@@ -1,0 +1,190 @@
+"""How a written thing that is not a plain word is read aloud: money, times, dates, telephone numbers, addresses.
+
+`READINGS` is a list of patterns with what each says; the first that fits the whole of a chunk wins. What they return is
+words and marks separated by spaces.
+"""
+
+import re
+from collections.abc import Callable
+from re import Match
+
+from loquor.text.numbers import cardinal, digits, number, ordinal, whole, year
+
+NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
+# fmt: off
+MONTHS = (
+    "January", "February", "March", "April", "May", "June",
+    "July", "August", "September", "October", "November", "December",
+)
+CURRENCIES = {  # one, many, one hundredth, hundredths
+    "$": ("dollar", "dollars", "cent", "cents"), "€": ("euro", "euros", "cent", "cents"),
+    "£": ("pound", "pounds", "penny", "pence"), "₹": ("rupee", "rupees", "paisa", "paise"),
+    "¥": ("yen", "yen", "", ""),
+}
+SCALES = {"k": "thousand", "m": "million", "mn": "million", "b": "billion", "bn": "billion", "t": "trillion"}
+UNITS = {  # one, many
+    "mm": ("millimeter", "millimeters"), "cm": ("centimeter", "centimeters"), "m": ("meter", "meters"),
+    "km": ("kilometer", "kilometers"), "in": ("inch", "inches"), "ft": ("foot", "feet"), "yd": ("yard", "yards"),
+    "mi": ("mile", "miles"), "mg": ("milligram", "milligrams"), "g": ("gram", "grams"), "kg": ("kilogram", "kilograms"),
+    "lb": ("pound", "pounds"), "lbs": ("pound", "pounds"), "oz": ("ounce", "ounces"), "l": ("liter", "liters"),
+    "L": ("liter", "liters"), "ml": ("milliliter", "milliliters"), "ms": ("millisecond", "milliseconds"),
+    "s": ("second", "seconds"), "sec": ("second", "seconds"), "min": ("minute", "minutes"), "h": ("hour", "hours"),
+    "hr": ("hour", "hours"), "hrs": ("hour", "hours"), "mph": ("mile per hour", "miles per hour"),
+    "kph": ("kilometer per hour", "kilometers per hour"), "km/h": ("kilometer per hour", "kilometers per hour"),
+    "fps": ("frame per second", "frames per second"), "Hz": ("hertz", "hertz"), "kHz": ("kilohertz", "kilohertz"),
+    "MHz": ("megahertz", "megahertz"), "GHz": ("gigahertz", "gigahertz"), "KB": ("kilobyte", "kilobytes"),
+    "kB": ("kilobyte", "kilobytes"), "MB": ("megabyte", "megabytes"), "GB": ("gigabyte", "gigabytes"),
+    "TB": ("terabyte", "terabytes"), "W": ("watt", "watts"), "kW": ("kilowatt", "kilowatts"),
+    "kWh": ("kilowatt hour", "kilowatt hours"), "V": ("volt", "volts"), "%": ("percent", "percent"),
+    "°": ("degree", "degrees"), "°C": ("degree celsius", "degrees celsius"), "x": ("times", "times"),
+    "°F": ("degree fahrenheit", "degrees fahrenheit"),
+}
+SIGNS = {
+    "&": "and", "@": "at", "+": "plus", "=": "equals", "%": "percent", "°": "degrees", "×": "times",
+    "÷": "divided by", "€": "euros", "£": "pounds", "$": "dollars", "¥": "yen", "₹": "rupees",
+}
+# fmt: on
+LETTER_A = "ay"  # the letter's name, not the article
+
+
+def spelled(letters: str) -> str:
+    """ "USA" is "u s ay"."""
+    return " ".join(LETTER_A if letter == "a" else letter for letter in letters.lower() if letter.isalpha())
+
+
+def measured(amount: str, unit: str) -> str:
+    """A unit's name for so many."""
+    return UNITS[unit][amount != "1"]
+
+
+def money(match: Match[str]) -> str:
+    """ "$5.50" is "five dollars and fifty cents", "$2.5M" is "two point five million dollars"."""
+    sign, amount, scale = match["sign"] or match["sign_after"], match["amount"], match["scale"]
+    one, many, cent, cents = CURRENCIES[sign]
+    if scale:
+        return f"{number(amount)} {SCALES[scale.lower()]} {many}"
+    before, _, after = amount.partition(".")
+    if len(after) != 2 or not cent:
+        return f"{number(amount)} {one if amount == '1' else many}"
+    parts = []
+    if before.strip("0,"):
+        parts.append(f"{whole(before)} {one if before == '1' else many}")
+    if after != "00" or not parts:
+        parts.append(f"{cardinal(int(after))} {cent if after == '01' else cents}")
+    return " and ".join(parts)
+
+
+def time(match: Match[str]) -> str:
+    """ "7:05pm" is "seven oh five p m", "7:00" is "seven o'clock"."""
+    hour, minute, second = int(match["hour"]), match["minute"] or "00", match["second"]
+    half = spelled(match["half"] or "")
+    words = [cardinal(hour)]
+    if minute != "00":
+        words.append(f"oh {cardinal(int(minute))}" if minute[0] == "0" else cardinal(int(minute)))
+    elif not half:
+        words.append("o'clock" if 1 <= hour <= 12 else "hundred")
+    if second:
+        words.append(f"and {cardinal(int(second))} seconds")
+    return " ".join([*words, half])
+
+
+def date(match: Match[str]) -> str:
+    """ "3/14/2025" and "2025-03-14" are "March fourteenth , twenty twenty five"."""
+    month, day, written_year = int(match["month"]), int(match["day"]), match["year"]
+    if month > 12:
+        month, day = day, month
+    if not (1 <= month <= 12 and 1 <= day <= 31):
+        return pieces(match)
+    spoken_year = year(int(written_year)) if len(written_year) == 4 else number(written_year)
+    return f"{MONTHS[month - 1]} {ordinal(day)} , {spoken_year}"
+
+
+def fraction(match: Match[str]) -> str:
+    """ "3/4" is "three quarters"; "24/7" is "twenty four seven"."""
+    above, below = int(match["above"]), int(match["below"])
+    if not 0 < above < below or below > 20:
+        return f"{number(match['above'])} {number(match['below'])}"
+    name = {2: "half", 4: "quarter"}.get(below) or ordinal(below)
+    return f"{cardinal(above)} {name if above == 1 else name + 's'}"
+
+
+def plural(match: Match[str]) -> str:
+    """ "1990s" is "nineteen nineties", "5s" is "fives"."""
+    words = number(match["number"])
+    if words.endswith("y"):
+        return words[:-1] + "ies"
+    return words + ("es" if words.endswith("x") else "s")
+
+
+def web_address(match: Match[str]) -> str:
+    """The name and path of an address, with "dot", "slash" and "at"; the query is left out."""
+    address = re.sub(r"^(https?://)?(www\.)?|[?#].*$", "", match[0]).rstrip("/")
+    names = {".": "dot", "/": "slash", "@": "at", "-": "dash", "_": "underscore", "a": LETTER_A, "A": LETTER_A}
+    return " ".join(names.get(part) or pieces(part) for part in re.split(r"([./@_-])", address) if part)
+
+
+def pieces(match: Match[str] | str) -> str:
+    """Anything else: runs of letters, numbers and signs one after the other ("GPT-4", "R&D", "node.js")."""
+    text = match if isinstance(match, str) else match[0]
+    said = []
+    pattern = (
+        rf"(?P<word>[A-Za-z]+(?:'[A-Za-z]+)*)|(?P<number>{NUMBER})|(?P<dot>(?<=\w)\.(?=[A-Za-z]{{2}}|\d))|(?P<sign>.)"
+    )
+    for part in re.finditer(pattern, text):
+        if part["word"]:
+            said.append(LETTER_A if part["word"] in "Aa" and part[0] != text else part["word"])
+        elif part["number"]:
+            said.append(number(part["number"]))
+        else:
+            said.append("dot" if part["dot"] else SIGNS.get(part[0], ""))
+    return " ".join(said)
+
+
+def grouped(match: Match[str]) -> str:
+    """Digits one by one, a short pause between groups."""
+    return " , ".join(digits(group) for group in re.split(r"\D+", match[0]) if group)
+
+
+def with_unit(match: Match[str]) -> str:
+    """ "5km" is "five kilometers"; a letter that is no unit is spoken beside its number."""
+    if match["unit"] in UNITS:
+        return f"{number(match['a'])} {measured(match['a'], match['unit'])}"
+    return pieces(match)
+
+
+Reading = tuple[re.Pattern[str], Callable[[Match[str]], str]]
+RANGE_END = r"[$€£¥₹]?\d[\w:.,%°]*"
+HALF = r"(?P<half>[AaPp]\.?[Mm]\.?)"
+READINGS: list[Reading] = [
+    (re.compile(pattern), say)
+    for pattern, say in (
+        (r"(?:https?://|www\.)\S+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+", web_address),
+        (r"[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|edu|gov|io|ai|dev|app|co|uk|de|fr|eu|info)(?:/\S*)?", web_address),
+        (rf"(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?{HALF}?", time),
+        (rf"(?P<hour>[1-9]|1[0-2])(?P<minute>)(?P<second>){HALF}", time),
+        (r"(?P<year>[12]\d{3})-(?P<month>\d\d?)-(?P<day>\d\d?)", date),
+        (r"(?P<month>\d\d?)/(?P<day>\d\d?)/(?P<year>[12]\d{3}|\d\d)", date),
+        (r"(?:\+?\d{1,3}[-.])?(?:\(\d{3}\)|\d{3}[-.])\d{3}[-.]\d{4}|\d{3}-\d{4}|\+\d{7,15}", grouped),
+        (rf"(?P<sign>[$€£¥₹])(?P<amount>{NUMBER})(?P<scale>[kKmMbBtT]|[bm]n)?(?P<sign_after>)", money),
+        (rf"(?P<sign>)(?P<amount>{NUMBER})(?P<scale>)(?P<sign_after>[$€£¥₹])", money),
+        (r"(?P<n>\d{1,9}|\d{1,3}(?:,\d{3}){1,3})(?:st|nd|rd|th)", lambda m: ordinal(int(m["n"].replace(",", "")))),
+        (r"'?(?P<number>\d+)'?s", plural),
+        (rf"(?P<a>[-+]?{NUMBER})(?P<unit>[A-Za-z%°/]+)", with_unit),
+        (r"(?P<above>\d{1,3})/(?P<below>\d{1,3})", fraction),
+        (rf"(?P<a>{RANGE_END})-(?P<b>{RANGE_END})", lambda m: f"{reading(m['a'])} to {reading(m['b'])}"),
+        (rf"(?P<a>{NUMBER})[x×](?P<b>{NUMBER})", lambda m: f"{number(m['a'])} by {number(m['b'])}"),
+        (r"\d+(?:\.\d+){2,}", lambda m: " point ".join(number(part) for part in m[0].split("."))),
+        (rf"~(?P<a>{NUMBER})", lambda m: f"about {number(m['a'])}"),
+        (r"#(?P<a>\d+)", lambda m: f"number {number(m['a'])}"),
+        (rf"[-+]?{NUMBER}", lambda m: number(m[0])),
+    )
+]
+
+
+def reading(core: str) -> str:
+    """What to say for a chunk without the marks around it."""
+    for pattern, say in READINGS:
+        match = pattern.fullmatch(core)
+        if match:
+            return say(match)
+    return pieces(core)
