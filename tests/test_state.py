@@ -79,10 +79,11 @@ def test_put_writes_those_rows_and_no_other_whatever_room_the_caches_have(
     streams: list[RealtimeState], data: st.DataObject
 ) -> None:
     rows = data.draw(st.lists(st.integers(0, VOICES - 1), min_size=1, max_size=VOICES, unique=True))
-    grown = data.draw(st.sampled_from(["mine", "theirs", "none"]))
     batch, source = RealtimeState.join(streams), RealtimeState.join([streams[(i + 1) % VOICES] for i in rows])
-    for cache in ("text", "speech", "negative"):
-        {"mine": getattr(batch, cache), "theirs": getattr(source, cache)}.get(grown, streams[0].text).reserve(40)
+    grown = data.draw(st.sampled_from([[], [batch], [source], [batch, source]]))
+    for state in grown:
+        for cache in (state.text, state.speech, state.negative):
+            cache.reserve(data.draw(st.integers(0, 300)))
 
     batch.put(torch.tensor(rows), source)
 

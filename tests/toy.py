@@ -27,7 +27,7 @@ from loquor.voices.voice import Voice, fingerprint
 
 VOCABULARY = len(SYMBOLS)
 PROMPT_TOKENS, PROMPT_FRAMES, NEGATIVE_ID = 4, 3, 1
-NEVER = -1e4  # an end bias with which no utterance ends by itself
+NEVER = -100.0  # an end bias with which no utterance ends by itself
 
 
 def toy_config(context: int = 512, utterance_tokens: int = 0) -> RealtimeConfig:
@@ -64,7 +64,7 @@ def toy_model(config: RealtimeConfig | None = None, end_bias: float = -4.0, seed
 
 @torch.no_grad()
 def randomise(module: torch.nn.Module, seed: int) -> None:
-    """Matrices that keep the scale of what they multiply; scales around 1, a codec's residuals around 0.35; small biases."""
+    """Matrices that keep the scale of what they multiply, norms around 1, a codec's gammas near 0.35, small biases."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in module.named_parameters():
         draws = torch.randn(parameter.shape, generator=generator)
@@ -81,7 +81,7 @@ def toy_voice(model: RealtimeModel, seed: int = 0) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(2, VOCABULARY, (1, PROMPT_TOKENS + seed % 3), generator=generator)
     latents = torch.randn(1, PROMPT_FRAMES + seed % 2, model.config.latent_size, generator=generator)
-    return prefill(model, ids, latents, NEGATIVE_ID)
+    return prefill(model, ids, latents.to(model.types.weight), NEGATIVE_ID)
 
 
 def named_voice(model: RealtimeModel, name: str = "Toy", seed: int = 0) -> Voice:
@@ -138,9 +138,9 @@ def toy_speaker(end_bias: float = -4.0, context: int = 512, utterance_tokens: in
     return Speaker(toy_model(toy_config(context, utterance_tokens), end_bias), ToyTokenizer())  # type: ignore[arg-type]
 
 
-def write_toy(folder: Path, end_bias: float = -4.0) -> Path:
+def write_toy(folder: Path, end_bias: float = -4.0, config: RealtimeConfig | None = None) -> Path:
     """A checkpoint folder as a user would have it: model, phoneme tokenizer, the voice `Toy`, defaults."""
-    model = toy_model(end_bias=end_bias)
+    model = toy_model(config, end_bias)
     export_realtime(model, folder)
     named_voice(model).save(folder / "voices" / "Toy.safetensors")
     for name, values in {

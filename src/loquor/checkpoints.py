@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from loquor.errors import CheckpointError, ConfigError
 
@@ -106,17 +107,24 @@ class Files:
 def without_memory(folder: Path) -> Iterator[None]:
     """Modules built here have shapes and no weights; ConfigError if the sizes in config.json make no tensors."""
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _NoNoise():
             yield
-    except (RuntimeError, OverflowError, MemoryError) as error:
+    except RuntimeError as error:
         raise ConfigError(f"{folder / 'config.json'}: no model has such sizes: {error}") from None
+
+
+class _NoNoise(TorchFunctionMode):
+    """Leaves out `normal_`: without memory it fills nothing, but loads torch's compiler, a second at every start."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return kwargs["tensor"] if func is nn.init.normal_ else func(*args, **(kwargs or {}))
 
 
 def _weight_map(index: Path) -> dict[str, str]:
     try:
         where = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         return {str(k): str(v) for k, v in where.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{index} is no shard index: {error}") from None
 
 
@@ -143,11 +151,12 @@ def load(model: nn.Module, files: Files, entries: Iterable[Entry], dtype: torch.
 def _fitting(files: Files, entry: Entry, ours: Tensor) -> list[Tensor]:
     """The published tensors that form `ours`, each of the shape that exporting it would give."""
     tensors = [files[name] for name in entry.theirs]
-    for name, tensor, wanted in zip(entry.theirs, tensors, entry.to_theirs(ours), strict=True):
-        if tensor.shape != wanted.shape:
-            shapes = f"has shape {list(tensor.shape)}, config.json asks for {list(wanted.shape)}"
-            raise CheckpointError(f"{files.folder}: {name} {shapes}")
-        if tensor.is_floating_point() != wanted.is_floating_point():
+    shapes = [t.shape for t in entry.to_theirs(torch.empty((), dtype=torch.bool).expand(ours.shape))]  # hardly memory
+    for name, tensor, shape in zip(entry.theirs, tensors, shapes, strict=True):
+        if tensor.shape != shape:
+            difference = f"has shape {list(tensor.shape)}, config.json asks for {list(shape)}"
+            raise CheckpointError(f"{files.folder}: {name} {difference}")
+        if tensor.is_floating_point() != ours.is_floating_point():
             raise CheckpointError(f"{files.folder}: {name} holds {tensor.dtype}, which these weights cannot be")
     return tensors
 
@@ -194,6 +203,7 @@ def save(
             beside = Path(name)
             for file, shard in zip(names, shards, strict=True):
                 save_file(shard, beside / file, metadata={"format": "pt"})
+                (beside / file).chmod(0o644)  # safetensors writes files that only their owner can read
             for file, values in texts.items():
                 (beside / file).write_text(json.dumps(dict(values), indent=1), encoding="utf-8")
             for file in (*names, *texts):

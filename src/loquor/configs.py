@@ -17,7 +17,7 @@ from loquor.errors import CheckpointError, ConfigError
 
 C = TypeVar("C")
 
-LARGEST = 2**31 - 1  # size of anything
+LARGEST = 2**24  # size of anything
 MOST = 1000  # layers of anything
 
 # What every configuration written by the publishers' library carries, none of it about shapes or arithmetic.

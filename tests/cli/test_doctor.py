@@ -11,9 +11,9 @@ from loquor import Voice
 
 
 @pytest.fixture
-def broken(toy_model, tmp_path):
+def broken(toy_folder, tmp_path):
     """A model folder to break."""
-    return shutil.copytree(toy_model, tmp_path / "broken")
+    return shutil.copytree(toy_folder, tmp_path / "broken")
 
 
 def rewrite(folder, change):
@@ -27,8 +27,8 @@ def verdicts(done):
     return {check["name"]: check["verdict"] for check in done.json}
 
 
-def test_a_sound_model_passes(loquor, toy_model):
-    done = loquor("doctor", "-m", toy_model)
+def test_a_sound_model_passes(loquor, toy_folder):
+    done = loquor("doctor", "-m", toy_folder)
     assert done.code == 0
     *lines, last = done.text.splitlines()
     assert last.endswith(", 0 failed")
@@ -38,8 +38,8 @@ def test_a_sound_model_passes(loquor, toy_model):
     assert "\x1b" not in done.text
 
 
-def test_every_check_has_a_name_a_verdict_and_advice_where_needed(loquor, toy_model):
-    checks = loquor("doctor", "-m", toy_model, "--json").json
+def test_every_check_has_a_name_a_verdict_and_advice_where_needed(loquor, toy_folder):
+    checks = loquor("doctor", "-m", toy_folder, "--json").json
     assert all(check.keys() == {"name", "verdict", "detail", "advice"} for check in checks)
     assert {check["verdict"] for check in checks} <= {"ok", "warn"}
     assert all(check["advice"] for check in checks if check["verdict"] == "warn")
@@ -163,7 +163,7 @@ def test_a_missing_model_fails(loquor, tmp_path):
     assert (done.code, verdicts(done)["model"]) == (1, "fail")
 
 
-def test_threads_that_wait_for_each_other_are_seen(loquor, toy_model, monkeypatch):
+def test_threads_that_wait_for_each_other_are_seen(loquor, toy_folder, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4096)
-    done = loquor("doctor", "-m", toy_model, "--json")
+    done = loquor("doctor", "-m", toy_folder, "--json")
     assert (done.code, verdicts(done)["torch"]) == (0, "warn")

@@ -72,9 +72,9 @@ def test_warnings_look_like_errors_and_quiet_hides_them(loquor, talkative, monke
     assert loquor("-q", "speak", "Hello.").err == "error: the end\n"
 
 
-def test_a_list_whose_reader_left_ends_quietly(loquor, toy_model):
+def test_a_list_whose_reader_left_ends_quietly(loquor, toy_folder):
     reading, writing = os.pipe()
     os.close(reading)
     with suppress(BrokenPipeError), os.fdopen(writing, "w") as stdout:
-        done = loquor("voices", "list", "-m", toy_model, stdout=stdout)
+        done = loquor("voices", "list", "-m", toy_folder, stdout=stdout)
     assert (done.code, done.err) == (1, "")

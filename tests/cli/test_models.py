@@ -12,9 +12,9 @@ from loquor.models.realtime.checkpoint import load_realtime
 
 
 @pytest.fixture
-def copied(toy_model, tmp_path):
+def copied(toy_folder, tmp_path):
     """A model folder to break."""
-    return shutil.copytree(toy_model, tmp_path / "copied")
+    return shutil.copytree(toy_folder, tmp_path / "copied")
 
 
 def tensors_of(folder):
@@ -29,10 +29,10 @@ def rewrite(folder, change):
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def test_the_tree_adds_up(loquor, toy_model):
-    facts = loquor("inspect", toy_model, "--depth", "9", "--json").json
+def test_the_tree_adds_up(loquor, toy_folder):
+    facts = loquor("inspect", toy_folder, "--depth", "9", "--json").json
     rows = {row["name"]: row for row in facts["modules"]}
-    model = load_realtime(toy_model)
+    model = load_realtime(toy_folder)
     assert facts["family"] == "VibeVoice Realtime"
     assert rows[""]["parameters"] == sum(p.numel() for p in model.parameters())
     assert rows[""]["bytes"] == sum(t.nbytes for t in model.state_dict().values())
@@ -60,12 +60,12 @@ def lora_numbers(model, rank=8):
     return total
 
 
-def test_a_strategy_trains_what_it_says(loquor, toy_model):
+def test_a_strategy_trains_what_it_says(loquor, toy_folder):
     def trained(strategy):
-        rows = loquor("inspect", toy_model, "--freeze", strategy, "--depth", "1", "--json").json["modules"]
+        rows = loquor("inspect", toy_folder, "--freeze", strategy, "--depth", "1", "--json").json["modules"]
         return {row["name"]: row["trained"] for row in rows}
 
-    model = load_realtime(toy_model)
+    model = load_realtime(toy_folder)
     size = {name: sum(p.numel() for p in module.parameters()) for name, module in model.named_children()}
     frozen_parts = {"none": [], "full": ["codec"], "conservative": ["codec", "text_model", "embedding"]}
     for strategy, frozen in frozen_parts.items():
@@ -78,10 +78,10 @@ def test_a_strategy_trains_what_it_says(loquor, toy_model):
     assert [lora[name] for name in ("codec", "text_model", "embedding", "types", "latent_scale")] == [0] * 5
 
 
-def test_the_table_is_for_people(loquor, toy_model):
-    done = loquor("inspect", toy_model, "--freeze", "lora", "--depth", "1")
+def test_the_table_is_for_people(loquor, toy_folder):
+    done = loquor("inspect", toy_folder, "--freeze", "lora", "--depth", "1")
     title, header, whole, *parts, last = done.text.splitlines()
-    assert title == f"{toy_model} (VibeVoice Realtime)"
+    assert title == f"{toy_folder} (VibeVoice Realtime)"
     assert header.split() == ["module", "parameters", "bytes", "dtype", "trained"]
     assert whole.startswith("model ")
     assert [line.split()[0] for line in parts[:3]] == ["embedding", "text_model", "speech_model"]
@@ -111,8 +111,8 @@ def test_inspecting_reads_no_weights(loquor, copied):
         (["."], "config.json does not exist"),
     ],
 )
-def test_what_is_no_model_is_an_error(loquor, toy_model, arguments, error):
-    file = toy_model / "config.json"
+def test_what_is_no_model_is_an_error(loquor, toy_folder, arguments, error):
+    file = toy_folder / "config.json"
     done = loquor("inspect", *(a.format(file=file) for a in arguments))
     assert done.code == 1
     assert done.err.startswith(f"error: {error.format(file=file)}")
@@ -144,14 +144,14 @@ def test_a_missing_tensor_is_named_by_every_command(loquor, copied, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_conversion_keeps_every_byte(loquor, toy_model, tmp_path):
-    done = loquor("convert", toy_model, tmp_path / "out")
+def test_conversion_keeps_every_byte(loquor, toy_folder, tmp_path):
+    done = loquor("convert", toy_folder, tmp_path / "out")
     assert done.code == 0
-    old, new = tensors_of(toy_model), tensors_of(tmp_path / "out")
+    old, new = tensors_of(toy_folder), tensors_of(tmp_path / "out")
     assert old.keys() == new.keys()
     assert all(old[name].dtype == new[name].dtype and torch.equal(old[name], new[name]) for name in old)
     for name in ("config.json", "tokenizer.json", "loquor.json"):
-        assert json.loads((tmp_path / "out" / name).read_text()) == json.loads((toy_model / name).read_text())
+        assert json.loads((tmp_path / "out" / name).read_text()) == json.loads((toy_folder / name).read_text())
     assert [line.rpartition("/")[2] for line in done.text.splitlines()].count("model.safetensors") == 1
     assert sorted(tmp_path.glob(".*")) == []
     assert loquor("speak", "Hello.", "-m", tmp_path / "out").code == 0
@@ -178,17 +178,17 @@ def test_a_number_too_large_for_the_dtype_is_an_error(loquor, copied, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_conversion_does_not_write_over_things(loquor, toy_model, tmp_path):
+def test_conversion_does_not_write_over_things(loquor, toy_folder, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("mine")
-    done = loquor("convert", toy_model, tmp_path / "full")
+    done = loquor("convert", toy_folder, tmp_path / "full")
     assert (done.code, done.err.splitlines()[0]) == (1, f"error: {tmp_path / 'full'} is not empty")
-    done = loquor("convert", toy_model, tmp_path / "full" / "letter.txt")
+    done = loquor("convert", toy_folder, tmp_path / "full" / "letter.txt")
     assert (done.code, done.err.splitlines()[0]) == (1, f"error: {tmp_path / 'full' / 'letter.txt'} is a file")
-    assert loquor("convert", toy_model, tmp_path / "full", "--force").code == 0
+    assert loquor("convert", toy_folder, tmp_path / "full", "--force").code == 0
     assert (tmp_path / "full" / "letter.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("size", ["", "0", "much", "-1GB", "1 parsec"])
-def test_a_shard_size_must_be_one(loquor, toy_model, tmp_path, size):
-    assert loquor("convert", toy_model, tmp_path / "out", f"--shard-size={size}").code == 2
+def test_a_shard_size_must_be_one(loquor, toy_folder, tmp_path, size):
+    assert loquor("convert", toy_folder, tmp_path / "out", f"--shard-size={size}").code == 2

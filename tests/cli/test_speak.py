@@ -16,9 +16,9 @@ FRAME_S = 3200 / 24_000
 @pytest.mark.parametrize(
     ("suffix", "format"), [("wav", "WAV"), ("flac", "FLAC"), ("mp3", "MP3"), ("ogg", "OGG"), ("opus", "OGG")]
 )
-def test_the_suffix_names_the_format(loquor, toy_model, tmp_path, suffix, format):
+def test_the_suffix_names_the_format(loquor, toy_folder, tmp_path, suffix, format):
     file = tmp_path / f"hello.{suffix}"
-    done = loquor("speak", "Hello there.", "-m", toy_model, "-o", file)
+    done = loquor("speak", "Hello there.", "-m", toy_folder, "-o", file)
     assert (done.code, done.err) == (0, "")
     assert done.text.startswith(f"{file}: 0.13 s of speech, computed in ")
     sound = soundfile.info(file)
@@ -26,14 +26,14 @@ def test_the_suffix_names_the_format(loquor, toy_model, tmp_path, suffix, format
     assert sound.duration >= FRAME_S - 1e-6  # lossy formats may pad
 
 
-def test_speech_goes_to_speech_wav_by_default(loquor, toy_model, tmp_path):
-    done = loquor("speak", "Hello.", "-m", toy_model)
+def test_speech_goes_to_speech_wav_by_default(loquor, toy_folder, tmp_path):
+    done = loquor("speak", "Hello.", "-m", toy_folder)
     assert done.code == 0
     assert soundfile.info(tmp_path / "work" / "speech.wav").frames == 3200
 
 
-def test_json_has_the_figures(loquor, toy_model):
-    done = loquor("speak", "Hello.", "-m", toy_model, "--seed", "3", "--json")
+def test_json_has_the_figures(loquor, toy_folder):
+    done = loquor("speak", "Hello.", "-m", toy_folder, "--seed", "3", "--json")
     figures = done.json
     assert (done.code, done.err) == (0, "")
     assert (figures["file"], figures["seed"], figures["sample_rate_hz"]) == ("speech.wav", 3, 24_000)
@@ -42,30 +42,30 @@ def test_json_has_the_figures(loquor, toy_model):
     assert 0 < figures["first_audio_ms"] <= 1000 * figures["compute_s"] + 1e-6
 
 
-def test_stdout_carries_the_samples_of_the_file(loquor, toy_model):
-    loquor("speak", "Hello there.", "-m", toy_model)
-    done = loquor("speak", "Hello there.", "-m", toy_model, "-o", "-")
+def test_stdout_carries_the_samples_of_the_file(loquor, toy_folder):
+    loquor("speak", "Hello there.", "-m", toy_folder)
+    done = loquor("speak", "Hello there.", "-m", toy_folder, "-o", "-")
     assert done.code == 0
     assert "0.13 s of speech" in done.err
     assert np.array_equal(np.frombuffer(done.out, "<i2"), soundfile.read("speech.wav", dtype="int16")[0])
 
 
-def test_text_comes_from_argument_file_or_pipe(loquor, toy_model, tmp_path):
+def test_text_comes_from_argument_file_or_pipe(loquor, toy_folder, tmp_path):
     text = "Good morning.\nA second line."
     (tmp_path / "text.txt").write_text(text, encoding="utf-8-sig")
     ways = [(text,), ("-f", tmp_path / "text.txt"), ("-",), ("-f", "-")]
-    sounds = [loquor("speak", *way, "-m", toy_model, "-o", "-", stdin=text.encode()).out for way in ways]
+    sounds = [loquor("speak", *way, "-m", toy_folder, "-o", "-", stdin=text.encode()).out for way in ways]
     assert len(sounds[0]) > 0
     assert sounds.count(sounds[0]) == len(ways)
 
 
-def test_the_same_seed_repeats_and_another_differs(loquor, toy_model):
-    say = lambda seed: loquor("speak", "Hello.", "-m", toy_model, "-o", "-", "--seed", seed).out  # noqa: E731
+def test_the_same_seed_repeats_and_another_differs(loquor, toy_folder):
+    say = lambda seed: loquor("speak", "Hello.", "-m", toy_folder, "-o", "-", "--seed", seed).out  # noqa: E731
     assert say(1) == say(1) != say(2)
 
 
-def test_the_embedded_voice_is_the_default_model(loquor, toy_model, tmp_path, monkeypatch):
-    monkeypatch.setattr("loquor.engine.load.EMBEDDED", toy_model)
+def test_the_embedded_voice_is_the_default_model(loquor, toy_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("loquor.engine.load.EMBEDDED", toy_folder)
     assert loquor("speak", "Hello.").code == 0
     monkeypatch.setattr("loquor.engine.load.EMBEDDED", tmp_path)
     done = loquor("speak", "Hello.")
@@ -93,8 +93,8 @@ def test_the_embedded_voice_is_the_default_model(loquor, toy_model, tmp_path, mo
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_input_is_one_clear_error(loquor, toy_model, tmp_path, arguments, error):
-    done = loquor("speak", *arguments, "-m", toy_model)
+def test_bad_input_is_one_clear_error(loquor, toy_folder, tmp_path, arguments, error):
+    done = loquor("speak", *arguments, "-m", toy_folder)
     assert (done.code, done.out) == (1, b"")
     first, *rest = done.err.splitlines()
     assert first.startswith(f"error: {error}")
@@ -102,8 +102,8 @@ def test_bad_input_is_one_clear_error(loquor, toy_model, tmp_path, arguments, er
     assert not list((tmp_path / "work").iterdir())
 
 
-def test_an_unknown_voice_brings_the_nearest_names(loquor, toy_model):
-    done = loquor("speak", "Hello.", "-m", toy_model, "--voice", "en-Adda_woman")
+def test_an_unknown_voice_brings_the_nearest_names(loquor, toy_folder):
+    done = loquor("speak", "Hello.", "-m", toy_folder, "--voice", "en-Adda_woman")
     assert done.err.splitlines()[1].startswith("hint: nearest: en-Ada_woman")
 
 
@@ -119,10 +119,10 @@ def test_an_unknown_voice_brings_the_nearest_names(loquor, toy_model):
     ids=["a sound", "latin-1", "cut short", "utf-16", "blank"],
 )
 @pytest.mark.parametrize("way", ["file", "pipe"])
-def test_what_is_no_text_is_refused(loquor, toy_model, tmp_path, data, error, way):
+def test_what_is_no_text_is_refused(loquor, toy_folder, tmp_path, data, error, way):
     (tmp_path / "text").write_bytes(data)
     arguments = ("-f", tmp_path / "text") if way == "file" else ("-",)
-    done = loquor("speak", *arguments, "-m", toy_model, stdin=data)
+    done = loquor("speak", *arguments, "-m", toy_folder, stdin=data)
     assert done.code == 1
     assert done.err.startswith("error: ")
     assert error in done.err or (data == b"\n" and "nothing that can be spoken" in done.err)
@@ -162,9 +162,9 @@ def test_a_full_disk_leaves_the_old_file_and_no_new_one(loquor, talkative, tmp_p
     assert [file.read_bytes() for file in old.parent.iterdir()] == [b"what was there"]
 
 
-def test_playing_needs_its_extra(loquor, toy_model, monkeypatch):
+def test_playing_needs_its_extra(loquor, toy_folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "sounddevice", None)
-    done = loquor("speak", "Hello.", "-m", toy_model, "--play")
+    done = loquor("speak", "Hello.", "-m", toy_folder, "--play")
     assert (done.code, done.err) == (1, "error: --play needs sounddevice\nhint: pip install 'loquor[play]'\n")
 
 
@@ -181,36 +181,36 @@ class Loudspeaker:
         return lambda: self.calls.append(name)
 
 
-def test_playing_plays_every_sample_and_writes_only_what_is_named(loquor, toy_model, tmp_path, monkeypatch):
+def test_playing_plays_every_sample_and_writes_only_what_is_named(loquor, toy_folder, tmp_path, monkeypatch):
     devices = []
     fake = SimpleNamespace(
         OutputStream=lambda **s: devices.append(Loudspeaker(**s)) or devices[-1], PortAudioError=OSError
     )
     monkeypatch.setitem(sys.modules, "sounddevice", fake)
-    done = loquor("speak", "Hello.", "-m", toy_model, "--play", "--json")
+    done = loquor("speak", "Hello.", "-m", toy_folder, "--play", "--json")
     assert done.json["file"] is None
     assert not list((tmp_path / "work").iterdir())
-    loquor("speak", "Hello.", "-m", toy_model, "--play", "-o", "speech.wav")
+    loquor("speak", "Hello.", "-m", toy_folder, "--play", "-o", "speech.wav")
     written = soundfile.read("speech.wav", dtype="float32")[0]
     for device in devices:
         assert np.allclose(np.concatenate(device.heard)[:, 0].clip(-1, 1), written, atol=1 / 32767)
         assert (device.settings["samplerate"], device.calls) == (24_000, ["start", "stop", "close"])
 
 
-def test_a_missing_loudspeaker_is_an_error(loquor, toy_model, monkeypatch):
+def test_a_missing_loudspeaker_is_an_error(loquor, toy_folder, monkeypatch):
     def refuse(**_):
         raise OSError("no device")
 
     monkeypatch.setitem(sys.modules, "sounddevice", SimpleNamespace(OutputStream=refuse, PortAudioError=OSError))
-    done = loquor("speak", "Hello.", "-m", toy_model, "--play")
+    done = loquor("speak", "Hello.", "-m", toy_folder, "--play")
     assert done.err.startswith("error: there is no loudspeaker to play on: no device\nhint: ")
 
 
-def test_a_model_may_name_its_own_defaults(loquor, toy_model, tmp_path):
+def test_a_model_may_name_its_own_defaults(loquor, toy_folder, tmp_path):
     from loquor import Voice
 
-    said = [loquor("speak", "Hi.", "-m", toy_model, "-o", "-", *given).out for given in ((), ("--voice", "toy"))]
-    said.append(loquor("speak", "Hi.", "-m", toy_model, "-o", "-", "--guidance", "1.3", "--steps", "2").out)
+    said = [loquor("speak", "Hi.", "-m", toy_folder, "-o", "-", *given).out for given in ((), ("--voice", "toy"))]
+    said.append(loquor("speak", "Hi.", "-m", toy_folder, "-o", "-", "--guidance", "1.3", "--steps", "2").out)
     assert said[0] == said[1] == said[2]
-    voice = Voice.open(toy_model / "voices" / "Toy.safetensors")
-    assert json.loads((toy_model / "loquor.json").read_text())["voice"] == voice.name
+    voice = Voice.open(toy_folder / "voices" / "Toy.safetensors")
+    assert json.loads((toy_folder / "loquor.json").read_text())["voice"] == voice.name

@@ -8,15 +8,15 @@ from voices.toy_preset import toy_preset
 
 
 @pytest.fixture
-def saved(toy_model):
-    return toy_model / "voices" / "Toy.safetensors"
+def saved(toy_folder):
+    return toy_folder / "voices" / "Toy.safetensors"
 
 
-def test_the_list_has_the_model_s_voices_and_mine(loquor, toy_model, saved, own_voices):
+def test_the_list_has_the_model_s_voices_and_mine(loquor, toy_folder, saved, own_voices):
     own_voices.mkdir(parents=True)
     shutil.copy(saved, own_voices / "mine.safetensors")
     (own_voices / "torn.safetensors").write_bytes(b"torn")
-    done = loquor("voices", "list", "-m", toy_model)
+    done = loquor("voices", "list", "-m", toy_folder)
     assert done.code == 0
     header, *lines = done.text.splitlines()
     assert header.split() == ["name", "language", "fits", "source", "consent"]
@@ -25,43 +25,43 @@ def test_the_list_has_the_model_s_voices_and_mine(loquor, toy_model, saved, own_
     assert "damaged" in lines[3]
 
 
-def test_the_list_is_json_for_machines(loquor, toy_model, saved):
-    rows = loquor("voices", "list", "-m", toy_model, "--json").json
+def test_the_list_is_json_for_machines(loquor, toy_folder, saved):
+    rows = loquor("voices", "list", "-m", toy_folder, "--json").json
     card = {"name": "Toy", "language": "en", "source": "made up", "consent": ""}
     assert rows[0] == card | {"path": str(saved), "fits": True}
 
 
 @pytest.mark.parametrize("by", ["name", "file"])
-def test_a_voice_shows_its_card_and_length(loquor, toy_model, saved, by):
-    done = loquor("voices", "show", "toy" if by == "name" else saved, "-m", toy_model, "--json")
+def test_a_voice_shows_its_card_and_length(loquor, toy_folder, saved, by):
+    done = loquor("voices", "show", "toy" if by == "name" else saved, "-m", toy_folder, "--json")
     facts = done.json
-    assert (facts["name"], facts["fits"], facts["prompt_tokens"], facts["prompt_frames"]) == ("Toy", True, 3, 4)
+    assert (facts["name"], facts["fits"], facts["prompt_tokens"], facts["prompt_frames"]) == ("Toy", True, 4, 3)
     assert facts["model"]["hidden_size"] == 32
-    table = loquor("voices", "show", saved, "-m", toy_model).text.splitlines()
+    table = loquor("voices", "show", saved, "-m", toy_folder).text.splitlines()
     assert table[0].split() == ["name", "Toy"]
-    assert table[-1].startswith("model          text_layers 1, speech_layers 2")
+    assert table[-1].startswith("model          text_layers 2, speech_layers 3")
 
 
-def test_showing_an_unknown_voice_suggests_names(loquor, toy_model):
-    done = loquor("voices", "show", "Tay", "-m", toy_model)
+def test_showing_an_unknown_voice_suggests_names(loquor, toy_folder):
+    done = loquor("voices", "show", "Tay", "-m", toy_folder)
     assert (done.code, done.err) == (1, "error: there is no voice 'Tay'\nhint: nearest: Toy, en-Ada_woman\n")
 
 
-def test_an_imported_voice_can_speak(loquor, toy_model, saved, own_voices):
+def test_an_imported_voice_can_speak(loquor, toy_folder, saved, own_voices):
     done = loquor("voices", "import", saved, "--name", "ada", "--consent", "she agreed")
     assert (done.code, done.text) == (0, f"ada: {own_voices / 'ada.safetensors'}\n")
-    assert loquor("voices", "show", "ada", "-m", toy_model, "--json").json["consent"] == "she agreed"
-    assert loquor("speak", "Hello.", "-m", toy_model, "--voice", "ada").code == 0
+    assert loquor("voices", "show", "ada", "-m", toy_folder, "--json").json["consent"] == "she agreed"
+    assert loquor("speak", "Hello.", "-m", toy_folder, "--voice", "ada").code == 0
 
 
-def test_a_published_preset_is_imported_under_its_own_name(loquor, toy_model, own_voices, tmp_path):
+def test_a_published_preset_is_imported_under_its_own_name(loquor, toy_folder, own_voices, tmp_path):
     file = tmp_path / "it-Test_woman.pt"
     file.write_bytes(toy_preset())
     assert loquor("voices", "import", file).code == 0
-    rows = loquor("voices", "list", "-m", toy_model, "--json").json
+    rows = loquor("voices", "list", "-m", toy_folder, "--json").json
     (own,) = [row for row in rows if row["path"].startswith(str(own_voices))]
     assert (own["name"], own["language"], own["fits"]) == ("it-Test_woman", "it", False)
-    done = loquor("speak", "Hello.", "-m", toy_model, "--voice", "it-Test_woman")
+    done = loquor("speak", "Hello.", "-m", toy_folder, "--voice", "it-Test_woman")
     assert done.err.startswith("error: voice 'it-Test_woman' was made by another model: ")
 
 

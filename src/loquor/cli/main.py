@@ -6,7 +6,6 @@ Nothing heavy is imported here or at the top of a command's module, so that `--h
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 from types import FrameType
@@ -73,31 +72,18 @@ class _Lines(logging.Formatter):
         return super().formatMessage(record).replace(record.levelname, record.levelname.lower(), 1)
 
 
-def run() -> NoReturn:
+def run() -> None:
     """The `loquor` command. Exit codes: 0 done, 1 our error or a failed check, 2 usage, 130 interrupted."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _terminate)
     try:
-        code = _invoke()
-        sys.stdout.flush()
+        app(prog_name="loquor")
     except LoquorError as error:
         print(f"error: {error}", file=sys.stderr)
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)
-        code = 1
-    except BrokenPipeError:  # who read our output has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = 0
-    except KeyboardInterrupt:
-        code = 130
-    sys.exit(code)
-
-
-def _invoke() -> int:
-    try:
-        app(prog_name="loquor")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(bool(end.code))
-    return 0
+        sys.exit(1)
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:

@@ -8,7 +8,7 @@ from typing import Any
 
 from loquor.cli.console import in_bytes, print_table
 from loquor.models.outline import Outline, Part
-from loquor.training.freezing import LORA_RANK, Strategy
+from loquor.training.freezing import Strategy
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,5 @@ def summary(model: Node, strategy: Strategy | None) -> str:
     """One line on what a strategy trains."""
     if strategy is None or model.trained is None:
         return ""
-    rank = f", rank {LORA_RANK}" if strategy.lora else ""
     share = 100 * model.trained / model.parameters
-    return f"{strategy.summary}: trains {model.trained:,} numbers{rank} ({share:.1f} % of the model's size)"
+    return f"{strategy.summary}: trains {model.trained:,} numbers ({share:.1f} % of the model's size)"

@@ -65,22 +65,25 @@ class Worker:
         self.lanes: list[Lane] = []
         self.wake = threading.Condition()
         self.thread: threading.Thread | None = None
+        self.is_running = False  # whether the thread will look at its lanes again
         _WORKERS.add(self)
 
     def stop(self) -> None:
         """Cancel every session and wait for the thread's end, one frame at most."""
         with self.wake:
-            thread = self.thread
             for lane in self.lanes:
                 lane.cancel()
-        if thread:
-            thread.join()
+        if self.thread:
+            self.thread.join()
 
     def open(self) -> Lane:
         lane = Lane(self.wake)
         with self.wake:
             self.lanes.append(lane)
-            if self.thread is None:
+            if not self.is_running:
+                if self.thread:
+                    self.thread.join()  # it is just leaving
+                self.is_running = True
                 self.thread = threading.Thread(target=self._run, name="loquor-engine", daemon=True)
                 self.thread.start()
         return lane
@@ -94,14 +97,14 @@ class Worker:
                 self._fail(error)
 
     def _has_work(self) -> bool:
-        """Wait until a step would do something; False, and the thread is forgotten, when no lane is left."""
+        """Wait until a step would do something; False, and the thread may end, when no lane is left."""
         with self.wake:
             while True:
                 self.lanes = [lane for lane in self.lanes if self._admit(lane)]
                 if self.batch.can_speak:
                     return True
                 if not self.lanes:
-                    self.thread = None
+                    self.is_running = False
                     return False
                 self.wake.wait()
 

@@ -37,7 +37,7 @@ class KVCache(State):
     @property
     def capacity(self) -> int:
         """Positions there is room for."""
-        return self.layers[0].keys.shape[2] if self.layers else 0
+        return self.layers[0].keys.shape[2]
 
     def reserve(self, positions: int) -> None:
         """Make room for `positions` in all, keeping what is cached."""
@@ -48,10 +48,9 @@ class KVCache(State):
                 layer.keys, layer.values = (F.pad(t, (0, 0, 0, extra)) for t in (layer.keys, layer.values))
 
     def put(self, rows: Tensor, source: Self) -> None:
-        """Write the rows of `source` over `rows`; both are first given equal room."""
+        """Write the rows of `source` over `rows`, making room for them."""
         self.reserve(source.capacity)
-        source.reserve(self.capacity)
-        super().put(rows, source)
+        super().put(rows, source._padded(self.capacity))
 
     @classmethod
     def join(cls, states: Sequence[Self]) -> Self:

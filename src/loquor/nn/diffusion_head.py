@@ -63,11 +63,9 @@ class DiffusionHeadConfig:
             raise ConfigError(
                 f"diffusion_head.speech_vae_dim {self.speech_vae_dim} is not latent_size {self.latent_size}"
             )
-        if self.ffn_size < 1 or not self.rms_norm_eps > 0:
-            raise ConfigError(
-                f"diffusion_head needs a positive head_ffn_ratio and rms_norm_eps, got {self.head_ffn_ratio!r} and "
-                f"{self.rms_norm_eps!r}"
-            )
+        require_int("diffusion_head", **{"hidden_size times head_ffn_ratio": self.ffn_size})
+        if not self.rms_norm_eps > 0:
+            raise ConfigError(f"diffusion_head.rms_norm_eps must be positive, got {self.rms_norm_eps!r}")
 
     @property
     def ffn_size(self) -> int:

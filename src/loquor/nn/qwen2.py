@@ -49,7 +49,7 @@ class Qwen2Config:
             vocab_size=self.vocab_size,
             max_position_embeddings=self.max_position_embeddings,
         )
-        require_int("decoder", 0, MOST, num_hidden_layers=self.num_hidden_layers)
+        require_int("decoder", 1, MOST, num_hidden_layers=self.num_hidden_layers)
         if self.num_attention_heads % self.num_key_value_heads:
             raise ConfigError(
                 f"decoder.num_attention_heads ({self.num_attention_heads}) must be a multiple of "

@@ -129,9 +129,6 @@ def closing_mark(closing: str, after_core: bool) -> list[str]:
 
 
 def normalize(text: str) -> str:
-    """The whole text as it is said. What is normal stays as it is."""
-    normalizer, said = Normalizer(), ""
-    for chunk in text.split():
-        for piece in normalizer.read(chunk):
-            said += piece if piece in MARKS and piece != "-" else f" {piece}"
-    return said.strip()
+    """The words and marks of a whole text, a space between any two. What is normal stays as it is."""
+    normalizer = Normalizer()
+    return " ".join(piece for chunk in text.split() for piece in normalizer.read(chunk))

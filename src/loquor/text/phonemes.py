@@ -70,7 +70,8 @@ def pronounce(word: str) -> Phonemes:
 
 def is_spelled(word: str) -> bool:
     """Whether an unknown word looks like an abbreviation: short, in capitals or without a vowel."""
-    return word.isalpha() and 2 <= len(word) <= 5 and (word.isupper() or not set("aeiouy") & set(word.lower()))
+    without_vowel = word[1:].islower() and not set("aeiouy") & set(word.lower())
+    return word.isalpha() and 2 <= len(word) <= 5 and (word.isupper() or without_vowel)
 
 
 def spelled_out(word: str) -> Phonemes:

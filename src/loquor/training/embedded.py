@@ -4,7 +4,9 @@
     python -m loquor.training.embedded codec   --corpus CORPUS --out RUN/codec
     python -m loquor.training.embedded latents --corpus CORPUS --codec RUN/codec --out RUN/latents
     python -m loquor.training.embedded speech  --corpus CORPUS --latents RUN/latents --out RUN/speech
-    python -m loquor.training.embedded export  --latents RUN/latents --speech RUN/speech --out MODEL
+    python -m loquor.training.embedded decoder --corpus CORPUS --latents RUN/latents --out RUN/decoder
+    python -m loquor.training.embedded export  --latents RUN/latents --decoder RUN/decoder --speech RUN/speech \\
+        --out MODEL
 """
 
 from __future__ import annotations
@@ -86,23 +88,25 @@ def codec(corpus: Folder, out: Folder, steps: Steps = 3000, batch: int = 8, work
     torch.manual_seed(0)
     model = Codec(CODEC)
     start_as_filterbank(model)
-    loss = CodecLoss(CodecLossWeights())
-    train, valid = Corpus(corpus), Corpus(corpus, "valid")
-    balance(model, train.crop(step_generator(2, 0), CROP_SAMPLES, batch))
-
-    def one_step(step: int, part: int, generator: torch.Generator) -> Losses:
-        return dict(loss(model, train.crop(generator, CROP_SAMPLES, batch // workers), step, generator))
-
-    @torch.no_grad()
-    def validate() -> dict[str, float]:
-        generator = step_generator(1, 0)
-        return _mean([loss(model, valid.crop(generator, CROP_SAMPLES, 8), steps, generator) for _ in range(4)])
-
-    Trainer(model, out, Optimisation(steps=steps, workers=workers)).fit(one_step, validate)
+    balance(model, Corpus(corpus).crop(step_generator(2, 0), CROP_SAMPLES, batch))
+    _train_codec(model, corpus, out, Optimisation(steps=steps, workers=workers), batch)
 
 
 @app.command()
-def latents(corpus: Folder, codec: Folder, out: Folder) -> None:
+def decoder(
+    corpus: Folder, latents: Folder, out: Folder, steps: Steps = 4000, batch: int = 8, workers: Workers = 2
+) -> None:
+    """Stage 2b, beside stage 3 or after it: more steps for the decoder alone; the latents stay what they are."""
+    model = Codec(CODEC)
+    model.load_state_dict(load_file(latents / "codec.safetensors"))
+    assert model.encoder is not None
+    model.encoder.requires_grad_(False)
+    options = Optimisation(steps=steps, learning_rate=6e-4, workers=workers)
+    _train_codec(model, corpus, out, options, batch, noise_steps=1)
+
+
+@app.command()
+def latents(corpus: Folder, codec: Folder, out: Folder, workers: Workers = 2) -> None:
     """Stage 2: every utterance through the encoder, once; the codec is centred on what comes out."""
     model = Codec(CODEC)
     trainer = Trainer(model, codec, Optimisation(steps=1))
@@ -114,7 +118,7 @@ def latents(corpus: Folder, codec: Folder, out: Folder) -> None:
         centre(model, mean_latent(model, valid))
         write_atomically(out / "codec.safetensors", lambda path: save_file(model.state_dict(), path))
         for split, utterances in (("train", train), ("valid", valid)):
-            encode_corpus(model, utterances, out / f"{split}.safetensors", _report(len(utterances)))
+            encode_corpus(model, utterances, out / f"{split}.safetensors", workers, _report(len(utterances)))
     mean, std = Latents(out / "train.safetensors", train).statistics()
     phones = sorted({phone for c in (train, valid) for u in c.utterances for phone, _ in u.segments})
     write_text(out / "facts.json", json.dumps({"mean": mean, "std": std, "phones": phones}))
@@ -147,25 +151,68 @@ def speech(
 
 
 @app.command()
-def export(latents: Folder, speech: Folder, out: Folder, dtype: str = "float16") -> None:
+def export(
+    latents: Folder,
+    speech: Folder,
+    out: Folder,
+    decoder: Annotated[Path | None, typer.Option(help="folder of stage 2b, if it ran")] = None,
+    dtype: str = "float16",
+) -> None:
     """Stage 4: the averaged weights as a checkpoint in the published layout, with tokenizer, voice and defaults."""
-    tokenizer = PhonemeTokenizer()
     training = _training(read_json(latents / "facts.json"))
     trainer = Trainer(training, speech, Optimisation(steps=1))
     trainer.resume()
     model = training.model
     model.codec.load_state_dict(load_file(latents / "codec.safetensors"))
+    if decoder:
+        _load_decoder(model.codec, decoder)
     with trainer.averaged():
-        model.eval().to(getattr(torch, dtype))
+        model.eval().requires_grad_(False).to(getattr(torch, dtype))
         export_realtime(model, out)
+    _export_voice(model, PhonemeTokenizer(), out)
+    write_text(out / "loquor.json", json.dumps({"voice": VOICE, **DEFAULTS}))
+
+
+def _load_decoder(codec: Codec, folder: Path) -> None:
+    """The averaged weights of stage 2b into `codec`."""
+    assert codec.decoder is not None
+    codec.decoder.requires_grad_(True)
+    trainer = Trainer(codec, folder, Optimisation(steps=1))
+    trainer.resume()
+    for name, parameter in trainer.parameters.items():
+        parameter.data.copy_(trainer.ema[name])
+    codec.decoder.requires_grad_(False)
+
+
+def _export_voice(model: RealtimeModel, tokenizer: PhonemeTokenizer, out: Path) -> None:
+    """The tokenizer, and the one voice the model was trained on: its prompt is a single reserved token."""
     ids = torch.tensor([[tokenizer.ids["<voice0>"]]])
-    tensors = prefill(model, ids, torch.zeros(1, 0, MODEL.latent_size, dtype=model.types.weight.dtype), tokenizer.ids["<negative>"])
+    nothing = torch.zeros(1, 0, MODEL.latent_size, dtype=model.types.weight.dtype)
+    tensors = prefill(model, ids, nothing, tokenizer.ids["<negative>"])
     source = "cmu_us_slt_arctic_hts, a synthetic voice"
-    voice = Voice(name=VOICE, language="en", consent="", source=source, model=fingerprint(tensors), tensors=tensors)
+    voice = Voice(name=VOICE, language="en", source=source, model=fingerprint(tensors), tensors=tensors)
     (out / "voices").mkdir(exist_ok=True)
     voice.save(out / "voices" / f"{VOICE}.safetensors")
-    write_text(out / "loquor.json", json.dumps({"voice": VOICE, **DEFAULTS}))
-    write_text(out / "tokenizer.json", json.dumps({"type": "phoneme", "symbols": list(tokenizer.symbols)}))
+    tokenizer.save(out / "tokenizer.json")
+
+
+def _train_codec(
+    model: Codec, corpus: Path, out: Path, options: Optimisation, batch: int, noise_steps: int = 2000
+) -> None:
+    loss = CodecLoss(CodecLossWeights(noise_steps=noise_steps))
+    train, valid = Corpus(corpus), Corpus(corpus, "valid")
+
+    def one_step(step: int, part: int, generator: torch.Generator) -> Losses:
+        waveform = train.crop(generator, CROP_SAMPLES, batch // options.workers)
+        return dict(loss(model, waveform, step, generator))
+
+    @torch.no_grad()
+    def validate() -> dict[str, float]:
+        generator = step_generator(1, 0)
+        crops = [valid.crop(generator, CROP_SAMPLES, 8) for _ in range(4)]
+        return _mean([loss(model, crop, options.steps, generator) for crop in crops])
+
+    Trainer(model, out, options).fit(one_step, validate)
 
 
 class _Examples:

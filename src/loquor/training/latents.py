@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -18,19 +19,29 @@ from loquor.models.codec import Codec
 from loquor.training.data import Corpus
 
 
-@torch.no_grad()
-def encode_corpus(codec: Codec, corpus: Corpus, path: Path, progress: Callable[[int], None] | None = None) -> None:
+def encode_corpus(
+    codec: Codec, corpus: Corpus, path: Path, workers: int = 1, progress: Callable[[int], None] | None = None
+) -> None:
     """The encoder's means of all utterances, fp16, one after the other, with their ids; does nothing if `path` exists."""
     if path.exists():
         return
     assert codec.encoder is not None
-    hop, pieces = codec.config.hop_samples, []
-    for i in range(len(corpus)):
+    encoder, hop, pieces = codec.encoder, codec.config.hop_samples, list[Tensor]()
+
+    @torch.inference_mode()
+    def encode(i: int) -> Tensor:
+        if workers > 1:
+            torch.set_num_threads(1)
         waveform = corpus.waveform(i)
         padded = F.pad(waveform, (0, -len(waveform) % hop))  # the last frame ends in silence
-        pieces.append(codec.encoder(padded[None, None])[0].half())
-        if progress:
-            progress(i + 1)
+        mean: Tensor = encoder(padded[None, None])
+        return mean[0].half()
+
+    with ThreadPoolExecutor(workers) as pool:
+        for latents in pool.map(encode, range(len(corpus))):
+            pieces.append(latents)
+            if progress:
+                progress(len(pieces))
     tensors = {"latents": torch.cat(pieces), "frames": torch.tensor([len(p) for p in pieces])}
     ids = json.dumps([u.id for u in corpus.utterances])
     write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata={"ids": ids}))

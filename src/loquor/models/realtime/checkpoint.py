@@ -25,6 +25,8 @@ from loquor.nn.qwen2 import Qwen2Config
 
 MODEL_TYPE = "vibevoice_streaming"
 OURS = ("text_window", "speech_window", "utterance_tokens")  # fields the published layout has no place for
+SECTIONS = {"acoustic_tokenizer_config", "decoder_config", "diffusion_head_config"}
+READ = SECTIONS | {"acoustic_vae_dim", "acostic_vae_dim", "tts_backbone_num_hidden_layers"}  # one is misspelled and inert
 UNREAD = "model.tts_language_model.embed_tokens.weight"  # published with the upper layers, never used
 
 
@@ -34,11 +36,13 @@ def read_config(folder: Path) -> RealtimeConfig:
     values = read_json(path)
     name = str(path)
     whole = dict(section(values, "decoder_config", name))
+    if whole.get("model_type", "qwen2") != "qwen2":
+        raise ConfigError(f"{name}: decoder_config.model_type {whole['model_type']!r} is not qwen2")
     upper = values.get("tts_backbone_num_hidden_layers", 20)
     layers = whole.get("num_hidden_layers")
-    if not isinstance(upper, int) or not isinstance(layers, int) or not 0 < upper <= layers:
+    if not isinstance(upper, int) or not isinstance(layers, int) or not 0 < upper < layers:
         raise ConfigError(
-            f"{name}: tts_backbone_num_hidden_layers {upper!r} is not in 1 to num_hidden_layers {layers!r}"
+            f"{name}: tts_backbone_num_hidden_layers {upper!r} must be positive and less than num_hidden_layers {layers!r}"
         )
     codec = _codec_config(values, name)
     parts = {
@@ -47,7 +51,7 @@ def read_config(folder: Path) -> RealtimeConfig:
         "codec": codec,
         "head": _head_config(values, name, codec),
     }
-    return from_dict(RealtimeConfig, parts | {key: values[key] for key in OURS if key in values}, name)
+    return from_dict(RealtimeConfig, {k: v for k, v in values.items() if k not in READ} | parts, name)
 
 
 def _codec_config(values: Mapping[str, Any], name: str) -> CodecConfig:

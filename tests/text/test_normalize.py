@@ -1,0 +1,152 @@
+"""What is said for what is written."""
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loquor.text.characters import plain
+from loquor.text.normalize import MARKS, Normalizer, normalize
+from loquor.text.numbers import cardinal, digits, number, ordinal, year
+
+FRAGMENTS = st.sampled_from(
+    [
+        *("Mr", "Dr.", "St.", "J.", "U.S.", "e.g.", "etc.", "5", "$5.50", "1/2", "½", "km", "%", "7:30", "pm", "March"),
+        *("3rd", "1999", "1990s", "'", "'em", '"', "(", ")", "[", "-", "--", "—", "–", "...", ".", ",", "!", "?", ":"),
+        *(";", " ", "  ", "\n", "😀", "é", "a", "A", "I", "II", "x", "&", "@", "#", "+", "/", "\\", "_", "*", "°", "~"),
+        *("bob@mail.com", "https://a.b/c?d", "node.js", "GPT-4", "007", "12345678901", "1,234.5", "3/14/2025", "word"),
+        *(
+            "555-1234",
+            "WORD",
+            "don't",
+            "o'clock",
+            "s",
+            "th",
+            "\u0301",
+            "\u200b",
+            "你好",
+            "\x00",
+            "²",
+            "№",
+            "vs",
+            "<",
+            ">",
+        ),
+    ]
+)
+TEXTS = st.one_of(st.lists(FRAGMENTS, max_size=12).map("".join), st.text(max_size=30))
+
+
+@settings(max_examples=500)
+@given(TEXTS)
+def test_what_is_normal_stays_as_it_is(text):
+    assert normalize(normalize(text)) == normalize(text)
+
+
+@settings(max_examples=300)
+@given(TEXTS)
+def test_only_words_and_marks_after_words_are_left(text):
+    before = "."
+    for piece in normalize(text).split():
+        assert piece in MARKS or re.fullmatch("'?[A-Za-z]+(?:'[A-Za-z]+)*", piece)
+        assert piece not in MARKS or before not in MARKS
+        before = piece
+
+
+@given(TEXTS, TEXTS)
+def test_what_a_chunk_says_does_not_depend_on_what_follows(text, more):
+    pieces = normalize(text).split()
+    assert normalize(f"{text} {more}").split()[: len(pieces)] == pieces
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("$5.50, $1, £2.01", "five dollars and fifty cents , one dollar , two pounds and one penny"),
+        ("$1,000 is $1000", "one thousand dollars is one thousand dollars"),
+        ("$2.5M, $0.99 or 5€", "two point five million dollars , ninety nine cents or five euros"),
+        ("$5 million", "five dollars million"),  # a chunk cannot know the next
+        ("50% of 10 %", "fifty percent of ten percent"),
+        ("7:30, 7:05pm and 7:00 PM", "seven thirty , seven oh five p m and seven o'clock p m"),
+        ("at 5 am, 6pm or 10:30:15", "at five ay m , six p m or ten thirty and fifteen seconds"),
+        ("3/14/2025 2025-03-14", "March fourteenth , twenty twenty five March fourteenth , twenty twenty five"),
+        ("March 3rd, March 3, 1905", "March third , March third , nineteen oh five"),
+        ("13/45/2020", "thirteen forty five twenty twenty"),
+        ("555-123-4567", "five five five , one two three , four five six seven"),
+        ("the 1990s and '80s", "the nineteen nineties and eighties"),
+        ("1st 22nd 103rd 12th", "first twenty second one hundred third twelfth"),
+        ("1/2 cup, 2 1/2 cups, 3/4, 24/7", "one half cup , two and one half cups , three quarters , twenty four seven"),
+        ("5-10 people, $5-$10", "five to ten people , five dollars to ten dollars"),
+        ("5km at 60 mph, 1 kg, 5 in a row", "five kilometers at sixty miles per hour , one kilogram , five in a row"),
+        ("-5°C and 20 °F", "minus five degrees celsius and twenty degrees fahrenheit"),
+        ("Dr. Smith of Main St. in St. Louis", "doctor Smith of Main street in saint Louis"),
+        ("Mr. and Mrs. Li vs. us, e.g. you", "mister and missus Li versus us , for example you"),
+        ("George R. R. Martin. J. K. Rowling.", "George R R Martin . J K Rowling ."),
+        ("the U.S.A. at 7 a.m., ok", "the u s ay at seven ay m , ok"),
+        ("the plan B. So do I.", "the plan B . So do I ."),
+        ("World War II", "World War two"),
+        ("R&D, C++, GPT-4 and B2B", "R and D , C plus plus , GPT four and B two B"),
+        ("https://www.example.com/a/b?x=1.", "example dot com slash ay slash b ."),
+        ("bob.smith@mail.com!", "bob dot smith at mail dot com !"),
+        ("“Smart” ‘quotes’ — dash… wait--what?!", "Smart quotes - dash … wait - what ?"),
+        ("café naïve Straße №5", "cafe naive Strasse number five"),
+        ("dogs' 'tis get 'em o’clock", "dogs 'tis get 'em o'clock"),
+        ("😀 hello 👨‍👩‍👧 world", "hello world"),
+        ("He (my brother) left...really", "He , my brother , left … really"),
+        ("end.Next word,word **bold** and/or", "end . Next word , word bold and or"),
+        ("#1 ~5 x² v3.11.7", "number one about five x squared v three point one one point seven"),
+        ("007 1,234,567.89 12345678901", "zero zero seven one million two hundred thirty four thousand five hundred "
+         "sixty seven point eight nine one two three four five six seven eight nine zero one"),
+    ],
+)  # fmt: skip
+def test_what_is_written_is_said(written, said):
+    assert normalize(written) == said
+
+
+@pytest.mark.parametrize(
+    ("n", "said"),
+    [
+        (0, "zero"),
+        (13, "thirteen"),
+        (40, "forty"),
+        (100, "one hundred"),
+        (1_000_001, "one million one"),
+        (999_999, "nine hundred ninety nine thousand nine hundred ninety nine"),
+        (
+            10**15 - 1,
+            " ".join(
+                f"nine hundred ninety nine {s}".strip() for s in ("trillion", "billion", "million", "thousand", "")
+            ),
+        ),
+    ],
+)
+def test_cardinals(n, said):
+    assert cardinal(n) == said
+
+
+def test_years_ordinals_and_digits():
+    assert [year(n) for n in (1100, 1905, 2000, 2005, 2010)] == [
+        *("eleven hundred", "nineteen oh five", "two thousand", "two thousand five", "twenty ten")
+    ]
+    assert [ordinal(n) for n in (1, 5, 12, 20, 100)] == ["first", "fifth", "twelfth", "twentieth", "one hundredth"]
+    assert digits("4-07") == "four zero seven"
+    assert [number(n) for n in ("-5", ".5", "3.14", "1500", "1,500")] == [
+        *("minus five", "point five", "three point one four", "fifteen hundred", "one thousand five hundred")
+    ]
+
+
+@pytest.mark.parametrize("run", ["7", "7,", ".", "!a", "a.", "-", "a'", "(", "1/", "@a.", "a@", "/", "$", "7,777"])
+def test_a_very_long_chunk_is_read_in_reasonable_time(run):
+    normalize(run * 5000)  # patterns that go back over the chunk would take minutes
+
+
+def test_characters_become_plain_ones():
+    assert plain("ﬁne İstanbul ½ … 5–6 x―y Ａ１") == "fine Istanbul  1/2 ... 5-6 x - y A1"
+
+
+def test_a_mark_follows_a_word():
+    normalizer = Normalizer()
+    assert normalizer.read("...") == []
+    assert normalizer.read("yes.") == ["yes", "."]
+    assert normalizer.read("?") == []
