@@ -30,7 +30,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     speaker = loquor.load(options.model)
-    texts = [line for line in options.sentences.read_text(encoding="utf-8").splitlines() if line.strip()][: options.limit]
+    texts = [line for line in options.sentences.read_text(encoding="utf-8").splitlines() if line.strip()][
+        : options.limit
+    ]
     spoken = [
         speaker.speak(text, guidance=options.guidance, steps=options.steps, seed=i) for i, text in enumerate(texts)
     ]
@@ -38,7 +40,9 @@ def main() -> None:
     rtf = statistics.median(s.rtf for s in spoken)
     odd = [s.text for s in spoken if s.finish != "end"]
     print(report)
-    print(f"{len(spoken)} sentences, {sum(s.seconds for s in spoken):.0f} s of speech, rtf {rtf:.3f}, {len(odd)} not ended")
+    print(
+        f"{len(spoken)} sentences, {sum(s.seconds for s in spoken):.0f} s of speech, rtf {rtf:.3f}, {len(odd)} not ended"
+    )
     if options.json:
         figures = {"rtf": rtf, "not_ended": odd, "guidance": options.guidance, "steps": options.steps}
         options.json.write_text(json.dumps(report.as_dict() | figures, indent=1))

@@ -170,7 +170,9 @@ def measure(names: list[str], rounds: int, frames: int, threads: int) -> dict[st
             runs[subject.name].append(subject.round(frames))
     for name in names:
         figures[name]["parts"] = {k: statistics.median(r[k] for r in runs[name]) for k in runs[name][0]}
-        figures[name]["range"] = {k: [min(r[k] for r in runs[name]), max(r[k] for r in runs[name])] for k in runs[name][0]}
+        figures[name]["range"] = {
+            k: [min(r[k] for r in runs[name]), max(r[k] for r in runs[name])] for k in runs[name][0]
+        }
     first = names[0]
     ratios = {n: [a["rtf"] / b["rtf"] for a, b in zip(runs[n], runs[first], strict=True)] for n in names[1:]}
     figures["ratios of rtf"] = {f"{n} / {first}": [statistics.median(v), min(v), max(v)] for n, v in ratios.items()}

@@ -18,7 +18,9 @@ from loquor.models.realtime.prompt import voice_state
 from loquor.text.tokenizer import Token
 from toy import NEVER, VOCABULARY, toy_config, toy_model, toy_voice
 
-CLOSE = 1e-3  # of latents around 2: the order of sums differs, and an utterance feeds its latents back some 40 times
+# Latents are around 2. The order of sums differs between batches, and what differs is fed back some 20 times: a random
+# model doubles it now and then. A draw, a voice or a window taken from a neighbour would show as differences around 1.
+CLOSE = 1e-2
 VOICES = 3
 
 
@@ -58,11 +60,11 @@ plans = st.builds(
     voice=st.integers(0, VOICES - 1),
     sampling=st.builds(
         Sampling,
-        guidance=st.sampled_from([1.0, 1.5, 3.0]),
+        guidance=st.sampled_from([1.0, 1.3, 2.0]),
         steps=st.integers(1, 3),
         seed=st.integers(0, 2**63 - 1),
         stochastic=st.booleans(),
-        max_new_tokens=st.integers(3, 40),
+        max_new_tokens=st.integers(3, 30),
     ),
     ids=st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=23).map(tuple),
     joins=st.integers(0, 6),
@@ -111,7 +113,7 @@ def assert_same(frames: list[Frame], expected: list[Frame]) -> None:
 @given(scene=st.lists(plans, min_size=1, max_size=5))
 @settings(max_examples=12)
 def test_a_batch_of_many_says_what_each_says_alone(scene: list[Plan]) -> None:
-    """Other voices, guidance, steps, seeds and solvers; text that arrives late; joins, ends and cancels at any frame."""
+    """Other voices, guidance, steps, seeds and solvers; text that comes late; joins, ends and cancels at any frame."""
     model = model_of(-4.0)
     for plan, (stream, frames) in zip(scene, together(model, scene), strict=True):
         alone_stream, expected = alone(model, plan)
@@ -187,7 +189,7 @@ def test_a_cancelled_stream_says_nothing_more() -> None:
     ],
 )
 def test_the_limit_counts_text_and_frames(allowed: int, frames: int, last_is_fed_back: bool) -> None:
-    """7 tokens are windows of 5 and 2, with 6 frames between. A frame that crosses the limit is kept, text is not read."""
+    """7 tokens are windows of 5 and 2, with 6 frames between. A frame that crosses the limit is kept, text is not."""
     stream, spoken = alone(model_of(NEVER), plan(7, sampling=Sampling(steps=1, max_new_tokens=allowed)))
     assert (len(spoken), stream.finish) == (frames, "limit")
     assert [f.end_logit is not None for f in spoken][-1:] == [last_is_fed_back][:frames]

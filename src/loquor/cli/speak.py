@@ -43,6 +43,7 @@ Play = Annotated[bool, typer.Option("--play", help="Play it while it is made; wi
 Guidance = Annotated[float | None, typer.Option("--guidance", help=GUIDANCE_HELP)]
 Steps = Annotated[int | None, typer.Option("--steps", help=STEPS_HELP)]
 Seed = Annotated[int, typer.Option("--seed", help="The same seed says it the same way; 0 to 2^63 - 1.")]
+Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, or auto (cuda if there is one).")]
 Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON on stdout.")]
 
 
@@ -60,6 +61,7 @@ def speak(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
     guidance: Guidance = None,
     steps: Steps = None,
     seed: Seed = 0,
+    device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
     """Say a text.
@@ -76,7 +78,7 @@ def speak(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
 
     target = output or (None if play else DEFAULT_OUTPUT)
     sampling = {"guidance": guidance, "steps": steps, "seed": seed}
-    report = _say(loquor.load(model), source, Outlets(target, play), voice, sampling)
+    report = _say(loquor.load(model, device), source, Outlets(target, play), voice, sampling)
     if as_json:
         print_json(asdict(report))
     elif output != "-":

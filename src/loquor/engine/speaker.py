@@ -182,8 +182,7 @@ class Speaker:
         chunks = recording.chunks
         if not chunks:
             raise InputError("the text holds nothing that can be spoken")
-        if session.finish != "end":
-            logger.warning("the speech did not end by itself but by %s", session.finish)
+        _tell_of_limits(session)
         return Speech(
             waveform=torch.cat([c.waveform for c in chunks]),
             sample_rate_hz=self.sample_rate_hz,
@@ -260,6 +259,13 @@ def _chunks(session: Session, pieces: Iterable[str] | None = None) -> Iterator[C
         session.cancel()
     if failures:
         raise failures[0]
+    _tell_of_limits(session)
+
+
+def _tell_of_limits(session: Session) -> None:
+    """Speech that was cut off does not pass in silence."""
+    if session.finish in ("limit", "runaway"):
+        logger.warning("the speech did not end by itself but by %s", session.finish)
 
 
 async def _push(session: Session, text: str | AsyncIterable[str]) -> None:

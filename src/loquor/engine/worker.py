@@ -65,26 +65,15 @@ class Worker:
         self.lanes: list[Lane] = []
         self.wake = threading.Condition()
         self.thread: threading.Thread | None = None
-        self.is_running = False  # whether the thread will look at its lanes again
         _WORKERS.add(self)
-
-    def stop(self) -> None:
-        """Cancel every session and wait for the thread's end, one frame at most."""
-        with self.wake:
-            for lane in self.lanes:
-                lane.cancel()
-        if self.thread:
-            self.thread.join()
 
     def open(self) -> Lane:
         lane = Lane(self.wake)
         with self.wake:
             self.lanes.append(lane)
-            if not self.is_running:
-                if self.thread:
-                    self.thread.join()  # it is just leaving
-                self.is_running = True
+            if self.thread is None:
                 self.thread = threading.Thread(target=self._run, name="loquor-engine", daemon=True)
+                _THREADS.add(self.thread)
                 self.thread.start()
         return lane
 
@@ -97,14 +86,14 @@ class Worker:
                 self._fail(error)
 
     def _has_work(self) -> bool:
-        """Wait until a step would do something; False, and the thread may end, when no lane is left."""
+        """Wait until a step would do something; False, and the thread is forgotten, when no lane is left."""
         with self.wake:
             while True:
                 self.lanes = [lane for lane in self.lanes if self._admit(lane)]
                 if self.batch.can_speak:
                     return True
                 if not self.lanes:
-                    self.is_running = False
+                    self.thread = None
                     return False
                 self.wake.wait()
 
@@ -140,10 +129,14 @@ class Worker:
 
 
 _WORKERS: weakref.WeakSet[Worker] = weakref.WeakSet()
+_THREADS: weakref.WeakSet[threading.Thread] = weakref.WeakSet()  # those that are just leaving too
 
 
 @atexit.register
 def _stop_all() -> None:
     """A thread that the interpreter's end catches inside torch takes the process down with an abort."""
     for worker in list(_WORKERS):
-        worker.stop()
+        for lane in list(worker.lanes):
+            lane.cancel()
+    for thread in list(_THREADS):
+        thread.join()  # a frame at most

@@ -1,6 +1,6 @@
 """Pictures of training curves, from what TensorBoard recorded.
 
-    python -m loquor.training.plots RUN/codec RUN/speech -o curves.png
+python -m loquor.training.plots RUN/codec RUN/speech -o curves.png
 """
 
 from __future__ import annotations

@@ -47,7 +47,9 @@ class RealtimeBatch:
     length: int  # of the upper sequence, the spare position included
 
 
-def collate(examples: Sequence[Example], config: RealtimeConfig, negative: Sequence[bool], negative_id: int) -> RealtimeBatch:
+def collate(
+    examples: Sequence[Example], config: RealtimeConfig, negative: Sequence[bool], negative_id: int
+) -> RealtimeBatch:
     """Rows of `negative` lose their text and keep one `negative_id`, as the negative branch does in generation."""
     layouts, texts = [], []
     for example, is_negative in zip(examples, negative, strict=True):

@@ -26,7 +26,11 @@ from loquor.nn.qwen2 import Qwen2Config
 MODEL_TYPE = "vibevoice_streaming"
 OURS = ("text_window", "speech_window", "utterance_tokens")  # fields the published layout has no place for
 SECTIONS = {"acoustic_tokenizer_config", "decoder_config", "diffusion_head_config"}
-READ = SECTIONS | {"acoustic_vae_dim", "acostic_vae_dim", "tts_backbone_num_hidden_layers"}  # one is misspelled and inert
+READ = SECTIONS | {
+    "acoustic_vae_dim",
+    "acostic_vae_dim",
+    "tts_backbone_num_hidden_layers",
+}  # one is misspelled and inert
 UNREAD = "model.tts_language_model.embed_tokens.weight"  # published with the upper layers, never used
 
 
