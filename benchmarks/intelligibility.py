@@ -40,9 +40,8 @@ def main() -> None:
     rtf = statistics.median(s.rtf for s in spoken)
     odd = [s.text for s in spoken if s.finish != "end"]
     print(report)
-    print(
-        f"{len(spoken)} sentences, {sum(s.seconds for s in spoken):.0f} s of speech, rtf {rtf:.3f}, {len(odd)} not ended"
-    )
+    seconds = sum(s.seconds for s in spoken)
+    print(f"{len(spoken)} sentences, {seconds:.0f} s of speech, rtf {rtf:.3f}, {len(odd)} not ended")
     if options.json:
         figures = {"rtf": rtf, "not_ended": odd, "guidance": options.guidance, "steps": options.steps}
         options.json.write_text(json.dumps(report.as_dict() | figures, indent=1))

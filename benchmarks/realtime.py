@@ -24,8 +24,8 @@ from typing import Any
 
 import torch
 
-from loquor.diffusion.sample import Guidance
 from loquor.diffusion.noise import SeededNoise
+from loquor.diffusion.sample import Guidance
 from loquor.engine.realtime import RealtimeBatch, Stream
 from loquor.engine.request import Sampling
 from loquor.models.codec import CodecConfig

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ OURS = ("loquor-engine", "loquor-text")
 def all_threads_end() -> Iterator[None]:
     faulthandler.dump_traceback_later(HANGS_AFTER_S, exit=True)
     yield
-    gc.collect()
     deadline = time.monotonic() + 30
     while (left := [t.name for t in threading.enumerate() if t.name in OURS]) and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Sessions: what is said depends on the text alone, and a session can be ended, cancelled, dropped and broken at will."""
+"""Sessions: what is said depends on the text alone; a session can be ended, cancelled, dropped and broken at will."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loquor.engine.realtime import Stream
 from loquor.engine.request import Chunk, Sampling
 from loquor.engine.session import Session
 from loquor.engine.speaker import Speaker
@@ -85,16 +86,19 @@ def test_however_text_is_cut_the_same_is_said(speaker: Speaker, voice: Voice, te
     assert bool(expected) == bool(text.strip())
 
 
-@pytest.mark.parametrize("pieces", [list(TEXT), TEXT.split(" "), [TEXT]], ids=["characters", "words", "all at once"])
+@pytest.mark.parametrize(
+    "pieces",
+    [list(TEXT), [f"{word} " for word in TEXT.split()], [TEXT]],
+    ids=["characters", "words", "all at once"],
+)
 def test_the_same_is_said_while_text_is_still_being_pushed(speaker: Speaker, voice: Voice, pieces: list[str]) -> None:
     """Speech is taken between the pieces, so windows are read as soon as they are full."""
-    pieces = [piece + " " for piece in pieces] if len(pieces) > 1 and pieces[1] == "quick" else pieces
+    expected = speaker.speak(TEXT, voice, steps=1)
     session, chunks = speaker.session(voice, sampling=FAST), []
     for piece in pieces:
         session.push(piece)
         while not session._lane.events.empty():
             chunks.append(session.next_chunk())
-    expected = speaker.speak(TEXT, voice, steps=1)
     assert torch.equal(latents(chunks + said(session)), expected.latents)
 
 
@@ -107,22 +111,23 @@ def test_speech_starts_before_the_text_is_complete(speaker: Speaker, voice: Voic
 
 
 def test_flush_makes_an_utterance(speaker: Speaker, voice: Voice) -> None:
+    alone, as_one = (
+        speaker.speak(text, voice, steps=1).latents for text in ("Good morning.", "Good morning. Good night.")
+    )
     session = speaker.session(voice, sampling=FAST)
     session.push("Good morning.")
     session.flush()
-    first = [session.next_chunk() for _ in speaker.speak("Good morning.", voice, steps=1).latents]
     session.flush()  # nothing to flush
-    session.push(" And good night.")
-    second = said(session)
+    first = [session.next_chunk() for _ in alone]
+    session.push(" Good night.")
+    chunks = first + said(session)
 
-    assert torch.equal(latents(first), speaker.speak("Good morning.", voice, steps=1).latents)
-    assert not torch.equal(
-        latents(first + second), speaker.speak("Good morning. And good night.", voice, steps=1).latents
-    )
-    assert second[-1].text_end == len("Good morning. And good night.")
-    times = [time for chunk in first + second for time in (chunk.start_s, chunk.end_s)]
+    assert torch.equal(latents(first), alone)
+    assert not torch.equal(latents(chunks), as_one)
+    assert chunks[-1].text_end == len("Good morning. Good night.")
+    times = [time for chunk in chunks for time in (chunk.start_s, chunk.end_s)]
     assert times == pytest.approx(sorted(times))
-    assert times[-1] == pytest.approx(len(first + second) * speaker.frame_s)
+    assert times[-1] == pytest.approx(len(chunks) * speaker.frame_s)
 
 
 def test_the_second_utterance_has_noise_of_its_own(speaker: Speaker, voice: Voice) -> None:
@@ -174,12 +179,13 @@ def test_what_is_no_string_is_refused(speaker: Speaker, voice: Voice, text: Any)
 
 
 def test_half_a_character_is_refused_and_the_session_goes_on(speaker: Speaker, voice: Voice) -> None:
+    expected = speaker.speak(TEXT, voice, steps=1).latents
     session = speaker.session(voice, sampling=FAST)
     session.push(TEXT[:20])
     with pytest.raises(InputError, match=r"character 22 of the text is half of a surrogate pair \(U\+D83D\)"):
         session.push("ab\ud83dcd")
     session.push(TEXT[20:])
-    assert torch.equal(latents(said(session)), speaker.speak(TEXT, voice, steps=1).latents)
+    assert torch.equal(latents(said(session)), expected)
 
 
 def test_cancel_from_another_thread_stops_within_one_frame(endless: Speaker) -> None:
@@ -206,8 +212,9 @@ def test_cancel_from_another_thread_stops_within_one_frame(endless: Speaker) -> 
 
 def test_a_session_left_by_an_exception_is_cancelled_and_one_left_in_peace_is_ended(endless: Speaker) -> None:
     voice = named_voice(endless.model)
-    with pytest.raises(ZeroDivisionError), endless.session(voice) as session:
-        session.push(TEXT)
+    session = endless.session(voice)
+    session.push(TEXT)
+    with pytest.raises(ZeroDivisionError), session:
         raise ZeroDivisionError
     list(session)
     assert session.finish == "cancelled"
@@ -218,13 +225,21 @@ def test_a_session_left_by_an_exception_is_cancelled_and_one_left_in_peace_is_en
 
 
 def test_finish_tells_of_the_first_utterance_that_did_not_end_by_itself(speaker: Speaker, voice: Voice) -> None:
-    session = speaker.session(voice, sampling=Sampling(steps=1, max_new_tokens=8))
-    session.push(TEXT)  # its second window of text does not fit: no frame tells of that
-    session.flush()
-    session.push("Oh.")
-    said(session)
+    lane, state = speaker._worker.open(), speaker._voice(voice)[1]
+    for finish, told in (("end", "end"), ("limit", "limit"), ("runaway", "limit"), ("end", "limit")):
+        lane.waiting.append(Stream(state, FAST, finish=finish))
+        lane.notify()
+        assert within(5, lambda: not lane.waiting)
+        assert lane.finish == told
+    lane.cancel()
+
+
+def test_a_limit_that_is_reached_while_reading_is_told_too(endless: Speaker) -> None:
+    """No frame carries the news: the last window of text does not fit after the frames of the one before."""
+    session = endless.session(named_voice(endless.model), sampling=Sampling(steps=1, max_new_tokens=12))
+    session.push(TEXT)
+    assert len(said(session)) == 6
     assert session.finish == "limit"
-    assert speaker.speak("Oh.", voice, steps=1).finish == "end"
 
 
 def test_the_worker_s_thread_ends_with_the_last_session_and_starts_with_the_next(
@@ -236,14 +251,17 @@ def test_the_worker_s_thread_ends_with_the_last_session_and_starts_with_the_next
         assert speaker._worker.lanes == speaker._worker.batch.streams == []
 
 
-def test_a_session_that_waits_for_text_costs_no_time(speaker: Speaker, voice: Voice) -> None:
+def test_a_session_that_waits_for_text_costs_nothing(
+    speaker: Speaker, voice: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, steps = speaker._worker.batch, []
+    step = batch.step
+    monkeypatch.setattr(batch, "step", lambda: [steps.append(1), step()][1])
     with speaker.session(voice) as session:
         session.push("Hel")
-        time.sleep(0.1)
-        thread = speaker._worker.thread
-        assert thread is not None
-        before = time.thread_time_ns(), speaker._worker.batch.can_speak
-        assert not before[1]
+        assert within(5, lambda: len(batch.streams) == 0) and not steps
+        time.sleep(0.05)
+        assert not steps
         session.cancel()
 
 

@@ -25,6 +25,7 @@ from parity.goldens import Golden, case_json
 
 CASE = "e_realtime"
 SPEECH_IN_SEQUENCE = 1  # what the reference notes for a frame
+NO_TENSORS = "none: they are compared elsewhere"
 RUNS = list(case_json("vibevoice", CASE).get("runs", {}))
 
 each_run = pytest.mark.parametrize(("case", "run"), [pytest.param(CASE, run, id=f"{CASE}-{run}") for run in RUNS])
@@ -123,14 +124,14 @@ def test_every_frame_of_a_run_is_the_reference_s(case: str, run: str) -> None:
 
 @each_run
 def test_the_engine_speaks_as_the_reference_does(case: str, run: str) -> None:
-    with Golden.open("vibevoice", case, "no tensor, they are counted above") as golden:
+    with Golden.open("vibevoice", case, NO_TENSORS) as golden:
         spoken = speak(load_realtime(golden.folder), golden, [run])
         check_frames(golden, run, *spoken[run])
 
 
 @pytest.mark.parametrize("case", [CASE])
 def test_the_engine_speaks_all_runs_in_one_batch_as_the_reference_does_one_by_one(case: str) -> None:
-    with Golden.open("vibevoice", case, "no tensor, they are counted above") as golden:
+    with Golden.open("vibevoice", case, NO_TENSORS) as golden:
         spoken = speak(load_realtime(golden.folder), golden, RUNS)
         for run in RUNS:
             check_frames(golden, run, *spoken[run])
@@ -211,7 +212,7 @@ def test_a_prompt_becomes_the_recorded_voice(case: str) -> None:
 
 @pytest.mark.parametrize("case", [CASE])
 def test_the_model_is_exported_byte_for_byte(case: str, tmp_path: Path) -> None:
-    with Golden.open("vibevoice", case, "no tensor") as golden:
+    with Golden.open("vibevoice", case, NO_TENSORS) as golden:
         export_realtime(load_realtime(golden.folder), tmp_path, golden.folder)
         assert_same_tensors(golden.folder, tmp_path)
         known = {*RUNS, "preset", "preset_source"}

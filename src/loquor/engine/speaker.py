@@ -25,14 +25,14 @@ from loquor.models.realtime.model import RealtimeConfig, RealtimeModel, Realtime
 from loquor.models.realtime.prompt import voice_state
 from loquor.text.tokenizer import TextTokenizer, load_tokenizer
 from loquor.voices.catalogue import catalogue, find_voice
-from loquor.voices.voice import Fingerprint, Voice
+from loquor.voices.voice import Fingerprint, Voice, read_card
 
 logger = logging.getLogger(__name__)
 
 SAMPLE_RATE_HZ = 24_000
 DEFAULTS_FILE = "loquor.json"  # beside config.json: {"voice": ..., "guidance": ..., "steps": ...}
 CONTEXT_SHARE = 0.75  # of the context that one utterance plans to fill
-UTTERANCE_STRETCH = 5  # a sentence may be this many times longer than `utterance_tokens` before it is cut
+UTTERANCE_STRETCH = 3  # a sentence may be this many times longer than `utterance_tokens` before it is cut
 
 
 @dataclass(frozen=True)
@@ -215,11 +215,14 @@ class Speaker:
         if name.endswith(".safetensors"):
             return Path(name)
         known = catalogue(self.folder)
-        if name == "default":
-            if not known:
-                raise VoiceError("no voice is installed for this model", hint="loquor voices import FILE.pt")
-            name = str(self.defaults.get("voice", next(iter(known))))
-        return find_voice(name, known)
+        if name != "default":
+            return find_voice(name, known)
+        if "voice" in self.defaults:
+            return find_voice(str(self.defaults["voice"]), known)
+        fitting = [path for path in known.values() if not read_card(path).model.differences(self.fingerprint)]
+        if not fitting:
+            raise VoiceError("no voice is installed for this model", hint="loquor voices import FILE.pt")
+        return fitting[0]
 
     @property
     def fingerprint(self) -> Fingerprint:

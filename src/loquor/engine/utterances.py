@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 TERMINATORS, CLOSERS = ".!?…", "\"'”’)]»"
 WIDE_TERMINATORS = "。！？"  # end a sentence without a space behind them
+CLAUSE_MARKS = ",;:–—"
 BYTES_PER_TOKEN = 3  # UTF-8; text of all languages takes more on average
 
 
@@ -31,8 +32,8 @@ class Piece:
 class UtteranceSplitter:
     """Pushed text to tokens, utterance by utterance.
 
-    A sentence that ends after `soft` tokens' worth of text ends the utterance; `hard` tokens' worth ends it at the
-    next space. Space before an utterance belongs to none, and one of which the model can say nothing is left out.
+    A sentence that ends after `soft` tokens' worth of text ends the utterance; so does a clause after two thirds of
+    `hard`, and any space after `hard`. Space before an utterance belongs to none, and one of which the model can say nothing is left out.
     """
 
     def __init__(self, tokenizer: TextTokenizer, soft: int, hard: int) -> None:
@@ -84,22 +85,27 @@ class UtteranceSplitter:
     def _ends_before(self, character: str, fresh: list[str]) -> bool:
         if self.bytes < self.soft_bytes or character.isspace():
             return False
+        last = fresh[-1] if fresh else self.spoken[-1]
+        if self.bytes >= self.hard_bytes and (last.isspace() or self.bytes >= 2 * self.hard_bytes):
+            return True
+        if not last.isspace() and last not in WIDE_TERMINATORS:
+            return False
         before = self.spoken + "".join(fresh)
-        is_long = self.bytes >= self.hard_bytes and (before[-1].isspace() or self.bytes >= 2 * self.hard_bytes)
-        return is_long or _ends_sentence(before, character)
+        if 3 * self.bytes >= 2 * self.hard_bytes and before.rstrip()[-1] in CLAUSE_MARKS:
+            return True
+        return _ends_sentence(before, character)
 
 
 def _ends_sentence(before: str, character: str) -> bool:
-    """Whether a sentence or a paragraph ends between the text so far and the next character, which is no space."""
-    last = before[-1]
-    if last in WIDE_TERMINATORS:
-        return character not in WIDE_TERMINATORS and character not in CLOSERS
-    if not last.isspace():
-        return False
+    """Whether a sentence or a paragraph ends between the text so far, which ends in space or a wide terminator, and the
+    next character, which is no space."""
     words = before.rstrip()
+    if words == before:
+        return character not in WIDE_TERMINATORS and character not in CLOSERS
     if "\n\n" in before[len(words) :]:
         return True
-    if words.rstrip(CLOSERS)[-1:] not in TERMINATORS:
-        return False
-    sentences = list(segment("en", before + character))
+    end = words.rstrip(CLOSERS)[-1:]
+    if end not in TERMINATORS:
+        return end in WIDE_TERMINATORS
+    sentences = list(segment("en", before + character))  # knows abbreviations
     return len(sentences[-1].strip()) == 1

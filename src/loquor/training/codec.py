@@ -133,7 +133,7 @@ def balance(codec: Codec, waveform: Tensor) -> None:
     assert codec.encoder is not None and codec.decoder is not None
     encoder, decoder = codec.encoder, codec.decoder
     layers = [encoder.stem, *encoder.resamplers, encoder.head, decoder.stem, *decoder.resamplers, decoder.head]
-    stds = {layer: 1.0 for layer in layers} | {decoder.head: 0.5 * float(waveform.std())}
+    stds = dict.fromkeys(layers, 1.0) | {decoder.head: 0.5 * float(waveform.std())}
 
     def rescale(layer: nn.Module, _: object, output: Tensor) -> Tensor:
         factor = stds[layer] / output.std()

@@ -22,7 +22,7 @@ from loquor.training.data import Corpus
 def encode_corpus(
     codec: Codec, corpus: Corpus, path: Path, workers: int = 1, progress: Callable[[int], None] | None = None
 ) -> None:
-    """The encoder's means of all utterances, fp16, one after the other, with their ids; does nothing if `path` exists."""
+    """The encoder's means of all utterances, fp16, one after the other, with their ids; nothing if `path` exists."""
     if path.exists():
         return
     assert codec.encoder is not None

@@ -46,7 +46,8 @@ def read_config(folder: Path) -> RealtimeConfig:
     layers = whole.get("num_hidden_layers")
     if not isinstance(upper, int) or not isinstance(layers, int) or not 0 < upper < layers:
         raise ConfigError(
-            f"{name}: tts_backbone_num_hidden_layers {upper!r} must be positive and less than num_hidden_layers {layers!r}"
+            f"{name}: tts_backbone_num_hidden_layers {upper!r} must be positive and less than num_hidden_layers, "
+            f"which is {layers!r}"
         )
     codec = _codec_config(values, name)
     parts = {
