@@ -32,7 +32,7 @@ check: $(VENV)/.tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -q  # two processes of one thread each: threads would only wait for each other
 
 bench: $(VENV)/.tests
-	$(BIN)/python benchmarks/realtime.py
+	$(BIN)/python benchmarks/realtime.py --json docs/performance.json
 
 clean:
 	rm -rf "$(VENV)" .hypothesis .mypy_cache .pytest_cache .ruff_cache dist

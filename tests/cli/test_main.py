@@ -42,7 +42,6 @@ def fail(error):
 
 
 def test_an_error_without_a_hint_is_one_line(loquor, monkeypatch):
-    monkeypatch.setattr("loquor.engine.load.load", fail(LoquorError("it is late")))
     monkeypatch.setattr(package, "load", fail(LoquorError("it is late")))
     done = loquor("speak", "Hello.")
     assert (done.code, done.err) == (1, "error: it is late\n")

@@ -160,7 +160,7 @@ def test_progress_that_fails_stops_the_speech() -> None:
     with pytest.raises(BlockingIOError, match="the pipe is full"):
         speaker.speak("Hello.", named_voice(speaker.model), progress=full)
     for thread in [t for t in threading.enumerate() if t.name == "loquor-engine"]:
-        thread.join(5)
+        thread.join(30)
     assert not speaker._worker.batch.streams
 
 

@@ -98,6 +98,14 @@ def test_a_sentence_without_end_is_cut_at_a_space_and_a_word_without_end_anywher
     assert [len(part) for part in letters] == [144, 144, 112]
 
 
+def test_a_long_sentence_is_cut_where_a_clause_ends() -> None:
+    text = "One two three, four five six; seven eight nine, ten eleven twelve, and so on without any other mark."
+    assert texts(split(text, [], splitter()), text) == [
+        "One two three, four five six; seven eight nine,",  # the first that ends after 48 bytes, two thirds of 72
+        "ten eleven twelve, and so on without any other mark.",
+    ]
+
+
 def test_short_text_is_one_utterance() -> None:
     assert len(split(PROSE, [], splitter(soft=1000, hard=1000))) == 1
 

@@ -33,7 +33,8 @@ class UtteranceSplitter:
     """Pushed text to tokens, utterance by utterance.
 
     A sentence that ends after `soft` tokens' worth of text ends the utterance; so does a clause after two thirds of
-    `hard`, and any space after `hard`. Space before an utterance belongs to none, and one of which the model can say nothing is left out.
+    `hard`, and any space after `hard`. Space before an utterance belongs to none, and an utterance of which the model
+    can say nothing is left out.
     """
 
     def __init__(self, tokenizer: TextTokenizer, soft: int, hard: int) -> None:

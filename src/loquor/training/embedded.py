@@ -176,6 +176,7 @@ def export(
 def _load_decoder(codec: Codec, folder: Path) -> None:
     """The averaged weights of stage 2b into `codec`."""
     assert codec.decoder is not None
+    codec.requires_grad_(False)
     codec.decoder.requires_grad_(True)
     trainer = Trainer(codec, folder, Optimisation(steps=1))
     trainer.resume()
