@@ -122,7 +122,9 @@ def test_tokens_know_the_characters_they_came_from():
     text = "  Hello, wörld 42  "
     for token in streamed(QWEN, cut(text, [3, 1, 7]))[:-1]:
         assert QWEN.ids(text[token.start : token.end]) == [token.id]
-    words = {text[token.start : token.end] for token in streamed(PHONEMES, cut(text, [3, 1, 7]))[:-1]}
+    words = {
+        text[token.start : token.end] for token in streamed(PHONEMES, cut(text, [3, 1, 7]))[:-2]
+    }  # without the stop and the end
     assert words == {"Hello,", "wörld", "42"}
 
 
@@ -186,3 +188,11 @@ def test_a_checkpoint_with_other_symbols_is_refused(tmp_path, symbols):
     (tmp_path / "tokenizer.json").write_text(json.dumps({"type": "phoneme", "symbols": symbols}))
     with pytest.raises(CheckpointError, match="symbols"):
         load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "same"), [("Yes", "Yes."), ("Yes,", "Yes."), ("Well, yes -", "Well, yes."), ("No?", "No?")]
+)
+def test_an_utterance_of_phonemes_always_ends_in_a_final_mark(text: str, same: str) -> None:
+    assert PHONEMES.encode(text) == PHONEMES.encode(same)
+    assert PHONEMES.symbols[PHONEMES.encode(text)[-2]] in {".", "?", "!"}

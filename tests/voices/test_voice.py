@@ -134,7 +134,10 @@ def test_a_failed_save_leaves_what_was_there(file: Path, monkeypatch: pytest.Mon
         (json.dumps({**CARD, "format": 2}), "format 1"),
         (json.dumps({**CARD, "format": 1}), "missing keys"),
         (json.dumps({**CARD, "format": 1, "model": dataclasses.asdict(SHAPES), "mood": "sad"}), "unknown key mood"),
-        (json.dumps({**CARD, "format": 1, "name": 7, "model": dataclasses.asdict(SHAPES)}), "name has a value of the wrong type: 7"),
+        (
+            json.dumps({**CARD, "format": 1, "name": 7, "model": dataclasses.asdict(SHAPES)}),
+            "name has a value of the wrong type: 7",
+        ),
         (json.dumps({**CARD, "format": 1, "model": {**dataclasses.asdict(SHAPES), "kv_heads": "2"}}), "kv_heads"),
         (json.dumps({**CARD, "format": 1, "model": {**dataclasses.asdict(SHAPES), "kv_heads": 3}}), "declares"),
     ],

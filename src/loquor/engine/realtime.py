@@ -27,7 +27,7 @@ from loquor.nn.diffusion_head import Modulation
 from loquor.text.tokenizer import Token
 
 T = TypeVar("T")
-RUNAWAY_FACTOR, RUNAWAY_FRAMES = 3, 60  # frames allowed: so many times those of the text windows, and a few
+RUNAWAY_FACTOR, RUNAWAY_FRAMES = 2.5, 30  # frames allowed: so many times those of the text windows, and a few
 
 
 @dataclass(eq=False)

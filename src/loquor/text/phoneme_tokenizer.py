@@ -16,6 +16,7 @@ from loquor.text.tokenizer import TextStream, Token, readable
 
 PAD, NEGATIVE, END, BOUNDARY = "<pad>", "<negative>", "\n", " "
 PUNCTUATION = (".", ",", "?", "!", ";", ":", "-", "…")
+FINAL = (".", "?", "!")  # what an utterance may end in: the model has heard no other end
 LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")  # reserved, for models trained to spell
 VOICES = tuple(f"<voice{i}>" for i in range(8))  # reserved, for one model with several voices
 SYMBOLS = (PAD, NEGATIVE, END, BOUNDARY, *PUNCTUATION, *ARPABET, *LETTERS, *VOICES)
@@ -23,7 +24,10 @@ assert set(MARKS) == set(PUNCTUATION)
 
 
 class PhonemeTokenizer:
-    """Phonemes, marks after words, a boundary between two words with no mark between them, and the end of the text."""
+    """Phonemes, marks after words, a boundary between two words with no mark between them, and the end of the text.
+
+    Text that ends in no full stop, question or exclamation mark is given a full stop.
+    """
 
     def __init__(self, symbols: tuple[str, ...] = SYMBOLS) -> None:
         self.symbols = symbols
@@ -65,7 +69,8 @@ class PhonemeStream:
     def __init__(self, ids: dict[str, int]) -> None:
         self.ids = ids
         self.normalizer = Normalizer()
-        self.last = ""  # the last symbol given
+        self.last = ""  # the last symbol read
+        self.held: Token | None = None  # it, if it is a mark that no utterance ends in
         self.pending = ""  # the beginning of a chunk
         self.start = 0  # where it stands in the pushed text
 
@@ -86,16 +91,22 @@ class PhonemeStream:
         if not self.last:
             raise InputError("there is nothing to say in this text", hint="it has no English words or numbers")
         place = self.start + len(self.pending)
+        if self.last not in FINAL:
+            stop = self.held or Token(0, place, place)
+            tokens.append(stop._replace(id=self.ids["."]))
         return [*tokens, Token(self.ids[END], place, place)]
 
     def chunk(self, chunk: str, start: int) -> list[Token]:
         """The tokens of a whole chunk; all of them come from all of its characters."""
-        symbols: list[str] = []
+        tokens: list[Token] = []
         for piece in self.normalizer.read(chunk):
             if piece in PUNCTUATION:
-                symbols.append(piece)
-            else:
-                boundary = [BOUNDARY] if self.last and self.last not in PUNCTUATION else []
-                symbols += [*boundary, *pronounce(piece)]
-            self.last = symbols[-1]
-        return [Token(self.ids[symbol], start, start + len(chunk)) for symbol in symbols]
+                mark = Token(self.ids[piece], start, start + len(chunk))
+                self.last, self.held = piece, None if piece in FINAL else mark
+                tokens += [mark] if piece in FINAL else []
+                continue
+            symbols = [*([BOUNDARY] if self.last and self.last not in PUNCTUATION else []), *pronounce(piece)]
+            tokens += [self.held] if self.held else []
+            tokens += [Token(self.ids[symbol], start, start + len(chunk)) for symbol in symbols]
+            self.last, self.held = symbols[-1], None
+        return tokens

@@ -71,7 +71,7 @@ MODEL = RealtimeConfig(
     head=DiffusionHeadConfig(hidden_size=256, latent_size=64, head_layers=3),
     text_window=20,  # phonemes; speech of the corpus never outruns 20 of them per 6 frames
     speech_window=6,
-    utterance_tokens=24,
+    utterance_tokens=13,  # so much text in bytes / 3: what the corpus has no longer examples of is cut
 )
 DEFAULTS = {"guidance": 2.0, "steps": 8}
 NEGATIVE_SHARE = 0.1  # of the rows, which train the negative branch
