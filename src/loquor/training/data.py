@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +10,7 @@ import torch
 from torch import Tensor
 
 from loquor.errors import InputError
-
-
-@dataclass(frozen=True)
-class Utterance:
-    """One line of the manifest."""
-
-    id: str
-    text: str
-    split: str  # train or valid
-    shard: str
-    start_samples: int
-    samples: int
-    segments: tuple[tuple[str, float], ...]  # phone, its end in seconds
+from loquor.training.corpus import Utterance
 
 
 class Corpus:
