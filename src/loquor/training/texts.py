@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from loquor.errors import InputError, MissingExtra
+from sentencex import segment
+
+from loquor.errors import InputError
 from loquor.training.sentences import everyday_sentences
 
 ALLOWED = re.compile(r"[A-Za-z][A-Za-z .,?!';:]*[.?!]")
@@ -149,13 +151,7 @@ def book_text(path: Path) -> str:
 
 
 def book_sentences(text: str) -> list[str]:
-    """A text's sentences, one by one. Raises MissingExtra without `sentencex`."""
+    """A text's sentences, one by one."""
     if not text:
         return []
-    try:
-        from sentencex import segment
-    except ImportError as error:
-        raise MissingExtra(
-            "splitting a book into sentences needs sentencex", hint="pip install 'loquor[train]'"
-        ) from error
     return [tidy(sentence) for sentence in segment("en", " ".join(text.split()))]
