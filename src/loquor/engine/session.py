@@ -26,9 +26,15 @@ class Session:
     """
 
     def __init__(
-        self, lane: Lane, voice: RealtimeState, sampling: Sampling, splitter: UtteranceSplitter, frame_s: float
+        self,
+        lane: Lane,
+        voice: tuple[str, RealtimeState],
+        sampling: Sampling,
+        splitter: UtteranceSplitter,
+        frame_s: float,
     ) -> None:
-        self._lane, self._voice, self._sampling, self._splitter = lane, voice, sampling, splitter
+        self.voice, self._state = voice  # its name, and where every utterance starts from
+        self._lane, self._sampling, self._splitter = lane, sampling, splitter
         self._frame_s = frame_s
         self._pushing = threading.Lock()
         self._stream: Stream | None = None  # the utterance that text is fed to
@@ -72,7 +78,7 @@ class Session:
             if stream is None:
                 if not piece.tokens:
                     continue
-                stream = Stream(self._voice, self._sampling)
+                stream = Stream(self._state, self._sampling)
             stream.feed(piece.tokens)
             stream.text_closed = piece.is_last
             if self._stream is None:

@@ -107,14 +107,14 @@ class Speaker:
     ) -> Session:
         """An open session: push text into it, take chunks out of it. None takes the model's own default."""
         sampling = sampling or self._sampling(guidance, steps, seed)
-        _, state = self._voice(voice)
+        name, state = self._voice(voice)
         config = self.model.config
         room = config.speech.max_position_embeddings - int(state.speech.length[0])
         whole = max(1, int(CONTEXT_SHARE * room / (1 + config.speech_window / config.text_window)))
         soft = min(whole, config.utterance_tokens or whole)
         hard = min(whole, UTTERANCE_STRETCH * soft)
         splitter = UtteranceSplitter(self.tokenizer, soft, hard)
-        return Session(self._worker.open(), state, sampling, splitter, self.frame_s)
+        return Session(self._worker.open(), (name, state), sampling, splitter, self.frame_s)
 
     def stream(
         self, text: str | Iterable[str], voice: str | Voice = "default", **sampling: float | None
@@ -147,7 +147,7 @@ class Speaker:
             session.end()
             for chunk in session:
                 recording.add(chunk)
-        return self._speech(text, voice, session, recording)
+        return self._speech(text, session, recording)
 
     async def speak_async(self, text: str, voice: str | Voice = "default", **sampling: float | None) -> Speech:
         """`speak` for coroutines; cancelling the task cancels the speech."""
@@ -157,7 +157,7 @@ class Speaker:
             await _push(session, text)
             async for chunk in session:
                 recording.add(chunk)
-        return self._speech(text, voice, session, recording)
+        return self._speech(text, session, recording)
 
     async def stream_async(
         self, text: str | AsyncIterable[str], voice: str | Voice = "default", **sampling: float | None
@@ -178,7 +178,7 @@ class Speaker:
             pushing.cancel()
             await asyncio.gather(pushing, return_exceptions=True)
 
-    def _speech(self, text: str, voice: str | Voice, session: Session, recording: Recording) -> Speech:
+    def _speech(self, text: str, session: Session, recording: Recording) -> Speech:
         chunks = recording.chunks
         if not chunks:
             raise InputError("the text holds nothing that can be spoken")
@@ -188,7 +188,7 @@ class Speaker:
             sample_rate_hz=self.sample_rate_hz,
             latents=torch.cat([c.latents for c in chunks]),
             text=text,
-            voice=voice.name if isinstance(voice, Voice) else self._voice(voice)[0],
+            voice=session.voice,
             finish=session.finish or "end",
             compute_s=recording.elapsed_s,
             first_audio_ms=recording.first_audio_ms,
