@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from loquor.checkpoints import SHARD_BYTES, Entry, Files, load, published, same, save, without_memory
-from loquor.configs import from_dict, read_json, section
+from loquor.configs import from_dict, read_json
 from loquor.errors import CheckpointError, ConfigError
-from loquor.models.codec import CodecConfig
 from loquor.models.codec_keys import codec_keys
 from loquor.models.connector import connector_keys
 from loquor.models.diffusion_head_keys import diffusion_head_keys
 from loquor.models.outline import Headers, Outline, outline
 from loquor.models.qwen2_keys import qwen2_keys
 from loquor.models.realtime.model import RealtimeConfig, RealtimeModel
-from loquor.nn.diffusion_head import DiffusionHeadConfig
+from loquor.models.sections import codec_config, decoder_section, head_config
 from loquor.nn.qwen2 import Qwen2Config
 
 MODEL_TYPE = "vibevoice_streaming"
@@ -39,9 +37,7 @@ def read_config(folder: Path) -> RealtimeConfig:
     path = folder / "config.json"
     values = read_json(path)
     name = str(path)
-    whole = dict(section(values, "decoder_config", name))
-    if whole.get("model_type", "qwen2") != "qwen2":
-        raise ConfigError(f"{name}: decoder_config.model_type {whole['model_type']!r} is not qwen2")
+    whole = decoder_section(values, name)
     upper = values.get("tts_backbone_num_hidden_layers", 20)
     layers = whole.get("num_hidden_layers")
     if not isinstance(upper, int) or not isinstance(layers, int) or not 0 < upper < layers:
@@ -49,25 +45,14 @@ def read_config(folder: Path) -> RealtimeConfig:
             f"{name}: tts_backbone_num_hidden_layers {upper!r} must be positive and less than num_hidden_layers, "
             f"which is {layers!r}"
         )
-    codec = _codec_config(values, name)
+    codec = codec_config(values, "acoustic", name)
     parts = {
         "text": from_dict(Qwen2Config, whole | {"num_hidden_layers": layers - upper}, f"{name}: decoder_config"),
         "speech": from_dict(Qwen2Config, whole | {"num_hidden_layers": upper}, f"{name}: decoder_config"),
         "codec": codec,
-        "head": _head_config(values, name, codec),
+        "head": head_config(values, name, codec),
     }
     return from_dict(RealtimeConfig, {k: v for k, v in values.items() if k not in READ} | parts, name)
-
-
-def _codec_config(values: Mapping[str, Any], name: str) -> CodecConfig:
-    given = dict(section(values, "acoustic_tokenizer_config", name))
-    given["vae_dim"] = values.get("acoustic_vae_dim", given.get("vae_dim"))
-    return from_dict(CodecConfig, given, f"{name}: acoustic_tokenizer_config")
-
-
-def _head_config(values: Mapping[str, Any], name: str, codec: CodecConfig) -> DiffusionHeadConfig:
-    given = {"latent_size": codec.vae_dim, **section(values, "diffusion_head_config", name)}
-    return from_dict(DiffusionHeadConfig, given, f"{name}: diffusion_head_config")
 
 
 def keys(config: RealtimeConfig, has_encoder: bool) -> list[Entry]:
