@@ -7,11 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loquor.text.characters import plain
+from loquor.text.english import EnglishNormalizer
 from loquor.text.normalize import MARKS, Normalizer, normalize
 from loquor.text.numbers import cardinal, digits, number, ordinal, year
 
 FRAGMENTS = st.sampled_from(
     [
+        *("War", "Chapter", "V", "Henry", "VIII", "a.m.", "$5 million", "Jan", "No. 5", "I.I"),
         *("Mr", "Dr.", "St.", "J.", "U.S.", "e.g.", "etc.", "5", "$5.50", "1/2", "½", "km", "%", "7:30", "pm", "March"),
         *("3rd", "1999", "1990s", "'", "'em", '"', "(", ")", "[", "-", "--", "—", "–", "...", ".", ",", "!", "?", ":"),
         *(";", " ", "  ", "\n", "😀", "é", "a", "A", "I", "II", "x", "&", "@", "#", "+", "/", "\\", "_", "*", "°", "~"),
@@ -95,6 +97,23 @@ def test_what_a_chunk_says_does_not_depend_on_what_follows(text, more):
         ("😀 hello 👨‍👩‍👧 world", "hello world"),
         ("He (my brother) left...really", "He , my brother , left … really"),
         ("end.Next word,word **bold** and/or", "end . Next word , word bold and or"),
+        ("US$5, -$5, 50¢, $5/month", "five dollars , minus five dollars , fifty cents , five dollars per month"),
+        ("5 USD, 100k, 5M and 4K", "five dollars , one hundred thousand , five million and four K"),
+        ("2024/05/12, 12.05.2024, 05-12-2024", "May twelfth , twenty twenty four , May twelfth , twenty twenty four , "
+         "May twelfth , twenty twenty four"),
+        ("mid-1990s, Mon-Fri, Tues.", "mid nineteen nineties , Monday to Friday , Tuesday"),
+        ("in 1h30m or 2h5min", "in one hour thirty minutes or two hours five minutes"),
+        ("9/11, 1/100, 16:9, 192.168.0.1", "nine eleven , one one hundredth , sixteen to nine , one hundred ninety two "
+         "dot one hundred sixty eight dot zero dot one"),
+        ("Boeing 747-400", "Boeing seven hundred forty seven four hundred"),
+        ("3-2, 1990-95", "three to two , nineteen ninety to ninety five"),
+        ("10 m/s, 5 µg, 1 μs, 10 kΩ", "ten meters per second , five micrograms , one microsecond , ten kilohms"),
+        ("6'2\" tall at 40°N", "six foot two tall at forty degrees north"),
+        ("10^6 and 1.5e-3 ±5", "ten to the power of six and one point five times ten to the power of minus three "
+         "plus or minus five"),
+        ("w/ milk, w/o sugar, §5", "with milk , without sugar , section five"),
+        ("World War I. Chapter V, Part I", "World War one . Chapter five , Part one"),
+        ("Henry VIII and Elizabeth II, I V", "Henry the eighth and Elizabeth the second , I V"),
         ("#1 ~5 x² v3.11.7", "number one about five x squared v three point one one point seven"),
         ("007 1,234,567.89 12345678901", "zero zero seven one million two hundred thirty four thousand five hundred "
          "sixty seven point eight nine one two three four five six seven eight nine zero one"),
@@ -102,6 +121,49 @@ def test_what_a_chunk_says_does_not_depend_on_what_follows(text, more):
 )  # fmt: skip
 def test_what_is_written_is_said(written, said):
     assert normalize(written) == said
+
+
+WHOLE_TEXTS = [
+    ("The deal was worth $5 million.", "The deal was worth five million dollars."),
+    ("$3.2 billion, $1-2 million", "three point two billion dollars, one to two million dollars"),
+    ("a $5-million deal, 3 million EUR", "a five million dollar deal, three million euros"),
+    ("born on 5 March 1990", "born on the fifth of March nineteen ninety"),
+    ("the 4th of July, 1st Sept. 2019", "the fourth of July, the first of September twenty nineteen"),
+    ("Jan. 5, Mar 3rd, Dec 2020", "January fifth, March third, December twenty twenty"),
+    ("March 3-5", "March third to fifth"),
+    ("2024-05-12T14:30:00Z", "May twelfth, twenty twenty four fourteen thirty"),
+    ("at 7:30 a.m. or 10.30 pm", "at seven thirty AM or ten thirty PM"),
+    ("5:00 p.m. EST", "five PM EST"),
+    ("pp. 12-15, Fig. 3, No. 7, vol. 2", "pages twelve to fifteen, figure three, number seven, volume two"),
+    ("The no. of items. No. Never.", "The no. of items. No. Never."),
+    ("6 ft 2 in tall, 10 in. wide, 1 in.", "six feet two inches tall, ten inches wide, one inch."),
+    ("5 oz. of gold, 120 sq. ft.", "five ounces of gold, one hundred twenty square feet."),
+    ("1 000 000 and 12\u00a0000", "one million and twelve thousand"),
+    ("+1 (555) 123-4567", "one, five five five, one two three, four five six seven"),
+    ("+44 20 7946 0958", "four four, two zero, seven nine four six, zero nine five eight"),
+    ("Call 911, dial 112", "Call nine one one, dial one one two"),
+    ("p < 0.05, 5 >= 3, I <3 you", "p less than zero point zero five, five at least three, I three you"),
+    ("12 Elm Dr. and Dr. Elm", "twelve Elm Drive and doctor Elm"),
+    ("I live in the U.S.A.", "I live in the USA."),
+    ("the U.K. and a Ph.D.", "the UK and a PHD."),
+    ("R&D, NASA, MP3s, PhDs", "R and D, NASA, MP threes, PhDs"),
+    ("tea, milk, etc.", "tea, milk, et cetera."),
+    ('"Hello," she said. (Quietly!)', "Hello, she said. Quietly!"),
+    ("wait... what - now?!", "wait… what - now?"),
+    ("J. R. R. Tolkien, plan B.", "J R R Tolkien, plan B."),
+]
+
+
+@pytest.mark.parametrize(("written", "said"), WHOLE_TEXTS)
+def test_a_whole_text_is_read_with_a_look_ahead(written, said):
+    assert EnglishNormalizer()(written) == said
+
+
+@settings(max_examples=500)
+@given(TEXTS)
+def test_a_whole_text_that_is_normal_stays_as_it_is(text):
+    normalize_text = EnglishNormalizer()
+    assert normalize_text(normalize_text(text)) == normalize_text(text)
 
 
 @pytest.mark.parametrize(
@@ -136,9 +198,12 @@ def test_years_ordinals_and_digits():
     ]
 
 
-@pytest.mark.parametrize("run", ["7", "7,", ".", "!a", "a.", "-", "a'", "(", "1/", "@a.", "a@", "/", "$", "7,777"])
+@pytest.mark.parametrize(
+    "run", ["7", "7,", ".", "!a", "a.", "-", "a'", "(", "1/", "@a.", "a@", "/", "$", "7,777", "7 ", "777 ", "Abc "]
+)
 def test_a_very_long_chunk_is_read_in_reasonable_time(run):
     normalize(run * 5000)  # patterns that go back over the chunk would take minutes
+    EnglishNormalizer()(run * 2000)
 
 
 def test_characters_become_plain_ones():

@@ -14,14 +14,15 @@ SPELLINGS = str.maketrans({
     "²": " squared ", "³": " cubed ", "½": " 1/2", "¼": " 1/4", "¾": " 3/4", "⅓": " 1/3", "⅔": " 2/3", "⁄": "/",
     "ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D",
     "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ı": "i", "№": "number ", "º": "°", "。": ".", "、": ",", "؟": "?",
-    "،": ",", "¿": "", "¡": "", "™": "", "℠": "", "•": " ", "·": " ",
+    "،": ",", "µ": "micro", "μ": "micro", "Ω": "ohm", "π": "pi",
+    "§": " section ", "±": " plus or minus ", "≈": "~", "¿": "", "¡": "", "™": "", "℠": "", "•": " ", "·": " ",
 })
 # fmt: on
-KEPT = re.compile("[^A-Za-z0-9 .,?!;:'\"()\\[\\]{}<>@#$€£¥₹%^&*_+=/|\\\\~°×÷–-]")
+KEPT = re.compile("[^A-Za-z0-9 .,?!;:'\"()\\[\\]{}<>@#$€£¥₹¢%^&*_+=/|\\\\~°×÷–-]")
 
 
 def plain(text: str) -> str:
-    """The text in ASCII letters, digits and marks, with a few signs (€£¥₹°×÷ and the dash between numbers, –)."""
+    """The text in ASCII letters, digits and marks, with a few signs (€£¥₹¢°×÷ and the dash between numbers, –)."""
     text = unicodedata.normalize("NFKD", text.translate(SPELLINGS)).translate(SPELLINGS)
     text = "".join(" " if character.isspace() else character for character in text)
     text = KEPT.sub("", text)

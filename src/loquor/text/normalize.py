@@ -2,14 +2,15 @@
 
 Text is read chunk by chunk, a chunk being what stands between white space, with what was said before as the only
 context. So a chunk's reading never depends on what follows, and text may arrive word by word; the price is that
-"$5 million" is "five dollars million".
+"$5 million" is "five dollars million". `loquor.text.english` reads whole texts, and gets this right.
 """
 
 import re
+from collections.abc import Callable
 
 from loquor.text.characters import plain
 from loquor.text.numbers import cardinal, ordinal
-from loquor.text.readings import MONTHS, NUMBER, UNITS, measured, reading, spelled
+from loquor.text.readings import MONTHS, NAMED, NUMBER, UNITS, WEEKDAYS, measured, reading, spelled
 
 MARKS = "?!….;:-,"  # the strongest first: of several together one is kept
 # fmt: off
@@ -18,11 +19,12 @@ ABBREVIATIONS = {  # with their full stop
     "sr.": "senior", "vs.": "versus", "etc.": "et cetera", "e.g.": "for example", "i.e.": "that is",
     "approx.": "approximately", "dept.": "department", "inc.": "incorporated", "ltd.": "limited",
     "corp.": "corporation", "co.": "company", "ave.": "avenue", "blvd.": "boulevard", "rd.": "road", "mt.": "mount",
-    "apt.": "apartment", "est.": "established", "ph.d.": "p h d",
+    "apt.": "apartment", "est.": "established", "vol.": "volume", "a.k.a.": "also known as", "ph.d.": spelled("phd"),
 }
 CAPITAL_ABBREVIATIONS = {  # small letters would be other words
     **{f"{month[:3]}.": month for month in MONTHS if month != "May"}, "Sept.": "September",
-    "Mon.": "Monday", "Tue.": "Tuesday", "Wed.": "Wednesday", "Thu.": "Thursday", "Fri.": "Friday",
+    **{f"{short}.": day for short, day in WEEKDAYS.items() if short not in ("Sat", "Sun")},
+    "Tues.": "Tuesday", "Thur.": "Thursday", "Thurs.": "Thursday",
     "Lt.": "lieutenant", "Col.": "colonel", "Gen.": "general", "Sgt.": "sergeant", "Capt.": "captain",
     "Rev.": "reverend", "Sen.": "senator", "Gov.": "governor", "Fig.": "figure",
 }
@@ -34,6 +36,13 @@ WITHOUT_STOP = {
 ROMAN = {
     "II": 2, "III": 3, "IV": 4, "VI": 6, "VII": 7, "VIII": 8, "IX": 9, "XI": 11, "XII": 12, "XIII": 13, "XIV": 14,
     "XV": 15, "XVI": 16, "XVIII": 18, "XIX": 19, "XX": 20,
+}
+ROMAN_LETTERS = {"I": 1, "V": 5, "X": 10}  # numbers only behind one of `NUMBERED`
+NUMBERED = {"War", "Chapter", "Part", "Act", "Volume", "Book", "Phase", "Class", "Stage", "Section", "Article", "Level"}
+RULERS = {
+    "Henry", "Louis", "Elizabeth", "Charles", "George", "Edward", "James", "William", "Richard", "Philip", "Paul",
+    "Pius", "Benedict", "John", "Francis", "Gregory", "Leo", "Alexander", "Nicholas", "Catherine", "Frederick",
+    "Napoleon", "Ivan", "Otto", "Innocent", "Clement", "Urban", "Ramesses",
 }
 # fmt: on
 ELISIONS = {"'em", "'bout", "'cause", "'til", "'tis", "'twas", "'n", "'round"}  # an apostrophe that is no quote
@@ -48,10 +57,16 @@ MISSING_SPACES = re.compile(
 )
 
 
+def letter_names(letters: str) -> str:
+    """ "usa" is "u s ay": a word for each letter, since "a" alone would be the article."""
+    return " ".join("ay" if letter == "a" else letter for letter in letters)
+
+
 class Normalizer:
     """Reads the chunks of one text in order; remembers what it said last and the number or month it has just read."""
 
-    def __init__(self) -> None:
+    def __init__(self, spell: Callable[[str], str] = letter_names) -> None:
+        self.spell = spell  # how small letters are written that are said by their names
         self.said = ""  # the last word or mark
         self.written = ""  # the last part, if it was a number or a month
 
@@ -76,11 +91,11 @@ class Normalizer:
         else:
             words = self.core(core)
         heard = [","] if re.search(r"[(\[{]", opening) else []
-        heard += [alone(word) for word in words.split()] + closing_mark(closing, bool(core))
+        heard += words.split() + closing_mark(closing, bool(core))
         self.written = (
             words if words in MONTHS else core if re.fullmatch(rf"{NUMBER}|\d\d?:\d\d", core) and not closing else ""
         )
-        return [piece for piece in " ".join(heard).split() if self.fits(piece)]
+        return [piece for word in heard for piece in self.in_words(word).split() if self.fits(piece)]
 
     def fits(self, piece: str) -> bool:
         """Whether to say it: a word always, a mark only after a word."""
@@ -91,6 +106,8 @@ class Normalizer:
 
     def abbreviation(self, core: str, closing: str) -> str:
         """The words of an abbreviation that has its full stops, or nothing."""
+        if self.numeral(core):
+            return ""
         if not core or not (closing_mark(closing, True) == ["."] or "." in core):
             return ""
         whole = f"{core}."
@@ -114,10 +131,17 @@ class Normalizer:
                 return f"and {reading(core)}"
         return core if WORD.fullmatch(core) else reading(core)
 
+    def numeral(self, core: str) -> str:
+        """A Roman numeral whose reading depends on the word before it, or nothing: "Henry VIII", "World War I"."""
+        if self.said in RULERS and core in ROMAN:
+            return f"the {ordinal(ROMAN[core])}"
+        return cardinal(ROMAN_LETTERS[core]) if self.said in NUMBERED and core in ROMAN_LETTERS else ""
 
-def alone(word: str) -> str:
-    """A word whose reading needs no mark and no neighbour."""
-    return cardinal(ROMAN[word]) if word in ROMAN else WITHOUT_STOP.get(word, word)
+    def in_words(self, word: str) -> str:
+        """A word or mark in its turn: letters by their names, numerals and abbreviations without stop in words."""
+        if word.startswith(NAMED):
+            return self.spell(word[1:])
+        return self.numeral(word) or (cardinal(ROMAN[word]) if word in ROMAN else WITHOUT_STOP.get(word, word))
 
 
 def closing_mark(closing: str, after_core: bool) -> list[str]:

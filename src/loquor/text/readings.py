@@ -19,9 +19,10 @@ MONTHS = (
 CURRENCIES = {  # one, many, one hundredth, hundredths
     "$": ("dollar", "dollars", "cent", "cents"), "€": ("euro", "euros", "cent", "cents"),
     "£": ("pound", "pounds", "penny", "pence"), "₹": ("rupee", "rupees", "paisa", "paise"),
-    "¥": ("yen", "yen", "", ""),
+    "¥": ("yen", "yen", "", ""), "¢": ("cent", "cents", "", ""),
 }
 SCALES = {"k": "thousand", "m": "million", "mn": "million", "b": "billion", "bn": "billion", "t": "trillion"}
+SCALES_ALONE = {"k": "thousand", "mn": "million", "M": "million", "bn": "billion"}  # 4K and 3B are no thousands
 UNITS = {  # one, many
     "mm": ("millimeter", "millimeters"), "cm": ("centimeter", "centimeters"), "m": ("meter", "meters"),
     "km": ("kilometer", "kilometers"), "in": ("inch", "inches"), "ft": ("foot", "feet"), "yd": ("yard", "yards"),
@@ -37,19 +38,39 @@ UNITS = {  # one, many
     "TB": ("terabyte", "terabytes"), "W": ("watt", "watts"), "kW": ("kilowatt", "kilowatts"),
     "kWh": ("kilowatt hour", "kilowatt hours"), "V": ("volt", "volts"), "%": ("percent", "percent"),
     "°": ("degree", "degrees"), "°C": ("degree celsius", "degrees celsius"), "x": ("times", "times"),
-    "°F": ("degree fahrenheit", "degrees fahrenheit"),
+    "°F": ("degree fahrenheit", "degrees fahrenheit"), "microm": ("micrometer", "micrometers"),
+    "micros": ("microsecond", "microseconds"), "microg": ("microgram", "micrograms"), "ohm": ("ohm", "ohms"),
+    "kohm": ("kilohm", "kilohms"), "m/s": ("meter per second", "meters per second"), "hp": ("horsepower", "horsepower"),
+    "MB/s": ("megabyte per second", "megabytes per second"), "GB/s": ("gigabyte per second", "gigabytes per second"),
+    "kbps": ("kilobit per second", "kilobits per second"), "Mbps": ("megabit per second", "megabits per second"),
+    "Gbps": ("gigabit per second", "gigabits per second"), "mpg": ("mile per gallon", "miles per gallon"),
+    "kcal": ("kilocalorie", "kilocalories"), "cc": ("c c", "c c"), "tsp": ("teaspoon", "teaspoons"),
+    "tbsp": ("tablespoon", "tablespoons"), "gal": ("gallon", "gallons"), "dB": ("decibel", "decibels"),
+    "mW": ("milliwatt", "milliwatts"), "MW": ("megawatt", "megawatts"), "mAh": ("milliamp hour", "milliamp hours"),
+    "USD": ("dollar", "dollars"), "EUR": ("euro", "euros"), "GBP": ("pound", "pounds"), "JPY": ("yen", "yen"),
 }
 SIGNS = {
     "&": "and", "@": "at", "+": "plus", "=": "equals", "%": "percent", "°": "degrees", "×": "times",
     "÷": "divided by", "€": "euros", "£": "pounds", "$": "dollars", "¥": "yen", "₹": "rupees",
 }
+PER = {
+    **{word: word for word in ("second", "minute", "hour", "day", "week", "month", "year", "night", "person", "unit")},
+    "s": "second", "sec": "second", "min": "minute", "h": "hour", "hr": "hour", "wk": "week", "mo": "month",
+    "yr": "year", "kg": "kilogram", "lb": "pound", "km": "kilometer", "mi": "mile", "l": "liter", "L": "liter",
+}
+WEEKDAYS = {
+    "Mon": "Monday", "Tue": "Tuesday", "Wed": "Wednesday", "Thu": "Thursday", "Fri": "Friday", "Sat": "Saturday",
+    "Sun": "Sunday",
+}
+COMPASS = {"N": "north", "S": "south", "E": "east", "W": "west"}
 # fmt: on
-LETTER_A = "ay"  # the letter's name, not the article
+DENOMINATORS = frozenset([*range(2, 11), 12, 16, 20, 100, 1000])  # "9/11" is no fraction
+NAMED = "ª"  # before letters that are said by their names; no text has it behind `plain`
 
 
 def spelled(letters: str) -> str:
-    """ "USA" is "u s ay"."""
-    return " ".join(LETTER_A if letter == "a" else letter for letter in letters.lower() if letter.isalpha())
+    """ "U.S.A" as a word to be read letter by letter."""
+    return NAMED + "".join(letter for letter in letters.lower() if letter.isalpha())
 
 
 def measured(amount: str, unit: str) -> str:
@@ -59,6 +80,8 @@ def measured(amount: str, unit: str) -> str:
 
 def money(match: Match[str]) -> str:
     """ "$5.50" is "five dollars and fifty cents", "$2.5M" is "two point five million dollars"."""
+    if match["minus"]:
+        return f"minus {reading(match[0].replace('-', ''))}"
     sign, amount, scale = match["sign"] or match["sign_after"], match["amount"], match["scale"]
     one, many, cent, cents = CURRENCIES[sign]
     if scale:
@@ -77,7 +100,7 @@ def money(match: Match[str]) -> str:
 def time(match: Match[str]) -> str:
     """ "7:05pm" is "seven oh five p m", "7:00" is "seven o'clock"."""
     hour, minute, second = int(match["hour"]), match["minute"] or "00", match["second"]
-    half = spelled(match["half"] or "")
+    half = spelled(match["half"]) if match["half"] else ""
     words = [cardinal(hour)]
     if minute != "00":
         words.append(f"oh {cardinal(int(minute))}" if minute[0] == "0" else cardinal(int(minute)))
@@ -102,15 +125,15 @@ def date(match: Match[str]) -> str:
 def fraction(match: Match[str]) -> str:
     """ "3/4" is "three quarters"; "24/7" is "twenty four seven"."""
     above, below = int(match["above"]), int(match["below"])
-    if not 0 < above < below or below > 20:
+    if not 0 < above < below or below not in DENOMINATORS:
         return f"{number(match['above'])} {number(match['below'])}"
     name = {2: "half", 4: "quarter"}.get(below) or ordinal(below)
     return f"{cardinal(above)} {name if above == 1 else name + 's'}"
 
 
-def plural(match: Match[str]) -> str:
-    """ "1990s" is "nineteen nineties", "5s" is "fives"."""
-    words = number(match["number"])
+def several(written: str) -> str:
+    """ "1990" is "nineteen nineties", "5" is "fives"."""
+    words = number(written)
     if words.endswith("y"):
         return words[:-1] + "ies"
     return words + ("es" if words.endswith("x") else "s")
@@ -119,7 +142,8 @@ def plural(match: Match[str]) -> str:
 def web_address(match: Match[str]) -> str:
     """The name and path of an address, with "dot", "slash" and "at"; the query is left out."""
     address = re.sub(r"^(https?://)?(www\.)?|[?#].*$", "", match[0]).rstrip("/")
-    names = {".": "dot", "/": "slash", "@": "at", "-": "dash", "_": "underscore", "a": LETTER_A, "A": LETTER_A}
+    letter_a = spelled("a")
+    names = {".": "dot", "/": "slash", "@": "at", "-": "dash", "_": "underscore", "a": letter_a, "A": letter_a}
     return " ".join(names.get(part) or pieces(part) for part in re.split(r"([./@_-])", address) if part)
 
 
@@ -128,11 +152,14 @@ def pieces(match: Match[str] | str) -> str:
     text = match if isinstance(match, str) else match[0]
     said = []
     pattern = (
-        rf"(?P<word>[A-Za-z]+(?:'[A-Za-z]+)*)|(?P<number>{NUMBER})|(?P<dot>(?<=\w)\.(?=[A-Za-z]{{2}}|\d))|(?P<sign>.)"
+        r"(?P<word>[A-Za-z]+(?:'[A-Za-z]+)*)|(?P<plural>\d+s(?![A-Za-z]))"
+        rf"|(?P<number>{NUMBER})|(?P<dot>(?<=\w)\.(?=[A-Za-z]{{2}}|\d))|(?P<sign>.)"
     )
     for part in re.finditer(pattern, text):
         if part["word"]:
-            said.append(LETTER_A if part["word"] in "Aa" and part[0] != text else part["word"])
+            said.append(spelled("a") if part["word"] in "Aa" and part[0] != text else part["word"])
+        elif part["plural"]:
+            said.append(several(part["plural"][:-1]))
         elif part["number"]:
             said.append(number(part["number"]))
         else:
@@ -149,7 +176,22 @@ def with_unit(match: Match[str]) -> str:
     """ "5km" is "five kilometers"; a letter that is no unit is spoken beside its number."""
     if match["unit"] in UNITS:
         return f"{number(match['a'])} {measured(match['a'], match['unit'])}"
+    if match["unit"] in SCALES_ALONE:
+        return f"{number(match['a'])} {SCALES_ALONE[match['unit']]}"
     return pieces(match)
+
+
+def span(match: Match[str]) -> str:
+    """ "5-10" is "five to ten"; a Boeing "747-400" is two numbers."""
+    first, last = match["a"], match["b"]
+    is_range = not (first.isdigit() and last.isdigit() and 99 < int(last[:9]) <= int(first[:9]))
+    return f"{reading(first)} {'to ' if is_range else ''}{reading(last)}"
+
+
+def hours_and_minutes(match: Match[str]) -> str:
+    """ "1h30m" is "one hour thirty minutes"."""
+    hours, minutes = match["a"], match["b"]
+    return f"{number(hours)} {measured(hours, 'h')} {number(minutes)} {measured(minutes, 'min')}"
 
 
 Reading = tuple[re.Pattern[str], Callable[[Match[str]], str]]
@@ -162,20 +204,43 @@ READINGS: list[Reading] = [
         (r"[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|edu|gov|io|ai|dev|app|co|uk|de|fr|eu|info)(?:/\S*)?", web_address),
         (rf"(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?{HALF}?", time),
         (rf"(?P<hour>[1-9]|1[0-2])(?P<minute>)(?P<second>){HALF}", time),
-        (r"(?P<year>[12]\d{3})-(?P<month>\d\d?)-(?P<day>\d\d?)", date),
-        (r"(?P<month>\d\d?)/(?P<day>\d\d?)/(?P<year>[12]\d{3}|\d\d)", date),
+        (r"(?P<a>\d{1,3}):(?P<b>\d{1,3})", lambda m: f"{number(m['a'])} to {number(m['b'])}"),
+        (r"(?P<year>[12]\d{3})(?P<mark>[-/.])(?P<month>\d\d?)(?P=mark)(?P<day>\d\d?)", date),
+        (r"(?P<month>\d\d?)(?P<mark>[-/])(?P<day>\d\d?)(?P=mark)(?P<year>[12]\d{3})", date),
+        (r"(?P<month>\d\d?)/(?P<day>\d\d?)/(?P<year>\d\d)", date),
+        (r"(?P<day>\d\d?)\.(?P<month>\d\d?)\.(?P<year>[12]\d{3})", date),
         (r"(?:\+?\d{1,3}[-.])?(?:\(\d{3}\)|\d{3}[-.])\d{3}[-.]\d{4}|\d{3}-\d{4}|\+\d{7,15}", grouped),
-        (rf"(?P<sign>[$€£¥₹])(?P<amount>{NUMBER})(?P<scale>[kKmMbBtT]|[bm]n)?(?P<sign_after>)", money),
-        (rf"(?P<sign>)(?P<amount>{NUMBER})(?P<scale>)(?P<sign_after>[$€£¥₹])", money),
+        (
+            rf"(?P<minus>-?)(?:US)?(?P<sign>[$€£¥₹¢])(?P<amount>{NUMBER})"
+            r"(?P<scale>[kKmMbBtT]|[bm]n)?(?P<sign_after>)",
+            money,
+        ),
+        (rf"(?P<minus>-?)(?P<sign>)(?P<amount>{NUMBER})(?P<scale>)(?P<sign_after>[$€£¥₹¢])", money),
+        (rf"(?P<a>[$€£¥₹]?{NUMBER}[A-Za-z]*)/(?P<b>{'|'.join(PER)})", lambda m: f"{reading(m['a'])} per {PER[m['b']]}"),
         (r"(?P<n>\d{1,9}|\d{1,3}(?:,\d{3}){1,3})(?:st|nd|rd|th)", lambda m: ordinal(int(m["n"].replace(",", "")))),
-        (r"'?(?P<number>\d+)'?s", plural),
+        (r"'?(?P<number>\d+)'?s", lambda m: several(m["number"])),
+        (r"(?P<a>\d{1,2})h(?P<b>\d{1,2})(?:m|min)?", hours_and_minutes),
+        (r"(?P<a>\d)'(?P<b>\d\d?)", lambda m: f"{number(m['a'])} foot {number(m['b'])}"),
+        (rf"(?P<a>{NUMBER})°(?P<b>[NSEW])", lambda m: f"{reading(m['a'] + '°')} {COMPASS[m['b']]}"),
+        (
+            rf"(?P<a>{NUMBER})[eE](?P<b>[-+]?\d+)",
+            lambda m: f"{number(m['a'])} times ten to the power of {number(m['b'].lstrip('+'))}",
+        ),
+        (rf"(?P<a>{NUMBER})\^(?P<b>-?\d+)", lambda m: f"{number(m['a'])} to the power of {number(m['b'])}"),
         (rf"(?P<a>[-+]?{NUMBER})(?P<unit>[A-Za-z%°/]+)", with_unit),
         (r"(?P<above>\d{1,3})/(?P<below>\d{1,3})", fraction),
-        (rf"(?P<a>{RANGE_END})-(?P<b>{RANGE_END})", lambda m: f"{reading(m['a'])} to {reading(m['b'])}"),
+        (rf"(?P<a>{RANGE_END})-(?P<b>{RANGE_END})", span),
+        (
+            rf"(?P<a>{'|'.join(WEEKDAYS)})-(?P<b>{'|'.join(WEEKDAYS)})",
+            lambda m: f"{WEEKDAYS[m['a']]} to {WEEKDAYS[m['b']]}",
+        ),
         (rf"(?P<a>{NUMBER})[x×](?P<b>{NUMBER})", lambda m: f"{number(m['a'])} by {number(m['b'])}"),
+        (r"\d{1,3}(?:\.\d{1,3}){3}", lambda m: " dot ".join(number(part) for part in m[0].split("."))),
         (r"\d+(?:\.\d+){2,}", lambda m: " point ".join(number(part) for part in m[0].split("."))),
         (rf"~(?P<a>{NUMBER})", lambda m: f"about {number(m['a'])}"),
         (r"#(?P<a>\d+)", lambda m: f"number {number(m['a'])}"),
+        (r"[wW]/o", lambda _: "without"),
+        (r"[wW]/(?P<a>[A-Za-z]*)", lambda m: f"with {m['a']}"),
         (rf"[-+]?{NUMBER}", lambda m: number(m[0])),
     )
 ]

@@ -1,0 +1,58 @@
+"""One normaliser for each language: text as it is written to text as it is said, before a model learns or says it.
+
+A normaliser is a callable from text to text. It never raises, and what it has given it leaves as it is, so a text may
+pass it twice. To add a language, write its module and add a line to `NORMALIZERS`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from inspect import signature
+from typing import Protocol
+
+from loquor.errors import InputError
+from loquor.text.english import EnglishNormalizer
+from loquor.text.persian import PersianNormalizer
+
+
+class TextNormalizer(Protocol):
+    def __call__(self, text: str) -> str:
+        """What is said for a text."""
+
+
+@dataclass(frozen=True)
+class SpacesOnly:
+    """For a language without a normaliser, and for texts that have passed one: single spaces, all else as written."""
+
+    def __call__(self, text: str) -> str:
+        return " ".join(text.split())
+
+
+NORMALIZERS: dict[str, Callable[..., TextNormalizer]] = {
+    "en": EnglishNormalizer,
+    "fa": PersianNormalizer,
+    "none": SpacesOnly,
+}
+
+
+def normalizer(language: str, **options: str) -> TextNormalizer:
+    """The normaliser of a language, by its ISO 639-1 code ("fa", also as "fa-IR"), with the options that it has.
+
+    Raises InputError for a language or an option that is not known, with those that are.
+    """
+    code = language.lower().replace("_", "-").partition("-")[0]
+    if code not in NORMALIZERS:
+        raise InputError(
+            f"there is no text normaliser for {language!r}",
+            hint=f"known are {', '.join(NORMALIZERS)}; `none` leaves the words as they are",
+        )
+    make = NORMALIZERS[code]
+    unknown = sorted(options.keys() - signature(make).parameters.keys())
+    if unknown:
+        known = ", ".join(signature(make).parameters) or "none"
+        raise InputError(f"the normaliser for {code!r} has no option {unknown[0]!r}", hint=f"its options: {known}")
+    return make(**options)
+
+
+def normalize(text: str, language: str = "en", **options: str) -> str:
+    """What is said for a text. Raises InputError as `normalizer` does."""
+    return normalizer(language, **options)(text)
