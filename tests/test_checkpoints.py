@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import runpy
 import shutil
 import struct
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +29,7 @@ from loquor.models.realtime.checkpoint import UNREAD, export_realtime, load_real
 from loquor.models.realtime.model import RealtimeModel
 from toy import toy_config, toy_model
 
+BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "load_memory.py"
 WEIGHTS = "model.safetensors"
 Q, GATE = (
     "model.tts_language_model.layers.1.self_attn.q_proj.weight",
@@ -378,3 +384,32 @@ def test_the_config_that_is_written_says_what_the_model_is(sound: Path) -> None:
     assert config["model_type"] == "vibevoice_streaming"
     assert config["tts_backbone_num_hidden_layers"] == toy_config().speech.num_hidden_layers
     assert config["decoder_config"]["num_hidden_layers"] == 5
+
+
+# Memory
+
+
+DTYPE_OF = {"as it is": None, "cast": "float32"}
+
+
+@pytest.fixture(scope="module")
+def loads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
+    """What loading 200 MB of bfloat16 in shards took, each in a process of its own, side by side."""
+    folder = tmp_path_factory.mktemp("large")
+    benchmark = SimpleNamespace(**runpy.run_path(str(BENCHMARK)))
+    config = benchmark.shape(hidden=512, layers=12, vocabulary=8_000, filters=4)
+    benchmark.write(folder, config, "original", shard_bytes=40_000_000)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    running = {
+        name: subprocess.Popen(benchmark.command(folder, dtype), stdout=subprocess.PIPE, env=environment)
+        for name, dtype in DTYPE_OF.items()
+    }
+    return {name: json.loads(process.communicate()[0]) for name, process in running.items()}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read as Linux tells it")
+@pytest.mark.parametrize("load", DTYPE_OF)
+def test_loading_takes_the_memory_of_the_weights_and_hardly_more(loads: dict[str, dict[str, float]], load: str) -> None:
+    took = loads[load]
+    assert took["weights_mb"] > 100
+    assert took["peak_at_load"] <= took["peak_in_use"] < 1.15

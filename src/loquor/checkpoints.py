@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from loquor.errors import CheckpointError, ConfigError
+from loquor.tensor_file import TensorFile
 
 SHARD_BYTES = 2_000_000_000  # what the publishers' converter writes per file
 INDEX = "model.safetensors.index.json"
@@ -59,11 +60,11 @@ def fused(theirs: Sequence[str], ours: str, sizes: Sequence[int]) -> Entry:
 
 
 class Files:
-    """The tensors of a checkpoint folder, memory mapped; nothing is read before it is asked for."""
+    """The tensors of a checkpoint folder, memory mapped; nothing is read before it is needed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._open: dict[str, Any] = {}
+        self._open: dict[str, TensorFile] = {}
         self.where = self._index()
 
     def _index(self) -> dict[str, str]:
@@ -73,34 +74,26 @@ class Files:
             for name, file in where.items():
                 if Path(file).name != file:
                     raise CheckpointError(f"{index}: {name} points outside the folder: {file!r}")
-                if name not in self._file(file).keys():  # noqa: SIM118
+                if name not in self._file(file).headers:
                     raise CheckpointError(f"{self.folder / file} lacks {name}, which {index.name} promises")
-            return where
+            return {name: file for file in self._open for name in self._open[file].headers} | where
         if not (self.folder / "model.safetensors").exists():
             raise CheckpointError(
                 f"{self.folder} holds no model.safetensors", hint="give a folder with config.json and safetensors"
             )
-        return dict.fromkeys(self._file("model.safetensors").keys(), "model.safetensors")
+        return dict.fromkeys(self._file("model.safetensors").headers, "model.safetensors")
 
-    def _file(self, name: str) -> Any:
+    def _file(self, name: str) -> TensorFile:
         if name not in self._open:
-            path = self.folder / name
-            try:
-                self._open[name] = safe_open(path, framework="pt")
-            except FileNotFoundError:
-                raise CheckpointError(f"{path} does not exist", hint="download all shards of the checkpoint") from None
-            except (SafetensorError, OSError, ValueError) as error:
-                raise CheckpointError(
-                    f"{path} is no sound safetensors file: {error}", hint="download it again"
-                ) from None
+            self._open[name] = TensorFile(self.folder / name)
         return self._open[name]
 
     def __getitem__(self, name: str) -> Tensor:
-        try:
-            tensor: Tensor = self._file(self.where[name]).get_tensor(name)
-        except (SafetensorError, OSError, RuntimeError) as error:
-            raise CheckpointError(f"{self.folder}: {name} cannot be read: {error}", hint="download it again") from None
-        return tensor
+        return self._file(self.where[name]).tensor(name)
+
+    def release(self, name: str) -> None:
+        """Give back the memory of a tensor that has been copied."""
+        self._file(self.where[name]).release(name)
 
 
 @contextmanager
@@ -131,6 +124,9 @@ def _weight_map(index: Path) -> dict[str, str]:
 def load(model: nn.Module, files: Files, entries: Iterable[Entry], dtype: torch.dtype | None = None) -> None:
     """Fill `model` (built `without_memory`) strictly: every tensor of ours, every tensor of the file.
 
+    Never is all of it held twice: what keeps its numbers stays a view of the file, and what is fused, reshaped or cast
+    takes the place of the pages it was made from.
+
     Raises CheckpointError naming the missing, unexpected or wrongly shaped tensor.
     """
     wanted = dict(model.state_dict())
@@ -143,8 +139,13 @@ def load(model: nn.Module, files: Files, entries: Iterable[Entry], dtype: torch.
     for entry in table:
         if entry.ours is None:
             continue
-        tensor = entry.to_ours(_fitting(files, entry, wanted[entry.ours]))
-        loaded[entry.ours] = tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor
+        sources = _fitting(files, entry, wanted[entry.ours])
+        tensor = entry.to_ours(sources)
+        tensor = tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor
+        loaded[entry.ours] = tensor
+        for name, source in zip(entry.theirs, sources, strict=True):
+            if tensor.untyped_storage().data_ptr() != source.untyped_storage().data_ptr():
+                files.release(name)
     model.load_state_dict(loaded, strict=True, assign=True)
 
 

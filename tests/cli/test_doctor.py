@@ -8,6 +8,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from loquor import Voice
+from loquor.cli.conversion import convert
+from loquor.voices.recording import RecordedVoice
+from toy_longform import toy_waveform
+from toy_longform import write_toy as write_longform
 
 
 @pytest.fixture
@@ -167,3 +171,59 @@ def test_threads_that_wait_for_each_other_are_seen(loquor, toy_folder, monkeypat
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4096)
     done = loquor("doctor", "-m", toy_folder, "--json")
     assert (done.code, verdicts(done)["torch"]) == (0, "warn")
+
+
+@pytest.fixture(params=["original", "hf"])
+def longform(request, tmp_path):
+    """A long-form model folder in either layout, to break."""
+    folder = write_longform(tmp_path / "original")
+    if request.param == "original":
+        return folder
+    convert(folder, tmp_path / "hf", None, 10**9, layout="hf")
+    return tmp_path / "hf"
+
+
+def save_recording(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    voice = RecordedVoice(name="ada", created="2026-11-21", waveform=toy_waveform(3.0))
+    voice.save(folder / "ada.safetensors")
+
+
+def test_a_sound_long_form_model_passes(loquor, longform):
+    done = loquor("doctor", "-m", longform, "--json")
+    details = {check["name"]: check["detail"] for check in done.json}
+    assert done.code == 0
+    assert details["files"].startswith("VibeVoice long-form, ")
+    assert details["latent scale"] == "(latent + 0.1) * 0.8"
+    assert verdicts(done)["encoder"] == verdicts(done)["tokenizer"] == verdicts(done)["voices"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("harm", "name"),
+    [
+        (lambda t: t.update(stranger=torch.ones(1)), "files"),
+        (lambda t: [t[name].fill_(torch.nan) for name in t if name.endswith("scaling_factor")], "latent scale"),
+        (lambda t: [t[name].fill_(torch.inf) for name in t if name.endswith("_head.cond_proj.weight")], "weights"),
+    ],
+    ids=["files", "latent scale", "weights"],
+)
+def test_what_would_break_a_long_form_model_is_found(loquor, longform, harm, name):
+    rewrite(longform, harm)
+    done = loquor("doctor", "-m", longform, "--json")
+    assert done.code == 1
+    assert [check for check, verdict in verdicts(done).items() if verdict == "fail"] == [name]
+
+
+def test_a_voice_for_the_other_family_is_seen(loquor, longform, toy_folder, own_voices):
+    save_recording(own_voices)
+    shutil.copy(toy_folder / "voices" / "Toy.safetensors", own_voices / "mine.safetensors")
+    realtime = loquor("doctor", "-m", toy_folder, "--json")
+    assert (realtime.code, verdicts(realtime)["voice ada"], verdicts(realtime)["voice mine"]) == (0, "warn", "ok")
+    done = loquor("doctor", "-m", longform, "--json")
+    assert (done.code, verdicts(done)["voice ada"], verdicts(done)["voice mine"]) == (0, "ok", "warn")
+    assert next(check["detail"] for check in done.json if check["name"] == "voice ada") == "3.0 s of speech"
+
+
+def test_a_sample_rate_is_found_where_transformers_writes_it(loquor, longform):
+    (longform / "preprocessor_config.json").write_text(json.dumps({"sampling_rate": 16_000}))
+    assert verdicts(loquor("doctor", "-m", longform, "--json"))["sample rate"] == "fail"

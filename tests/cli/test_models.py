@@ -8,7 +8,19 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from loquor.cli.conversion import convert
+from loquor.models.longform.checkpoint import load_longform
 from loquor.models.realtime.checkpoint import load_realtime
+from toy_longform import write_toy as write_longform
+
+
+@pytest.fixture(scope="module")
+def longform(tmp_path_factory):
+    """A long-form model in each layout, by the layout's name."""
+    folders = {layout: tmp_path_factory.mktemp("longform") / layout for layout in ("original", "hf")}
+    write_longform(folders["original"])
+    convert(folders["original"], folders["hf"], None, 10**9, layout="hf")
+    return folders
 
 
 @pytest.fixture
@@ -121,7 +133,6 @@ def test_what_is_no_model_is_an_error(loquor, toy_folder, arguments, error):
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("vibevoice", "model_type 'vibevoice' (VibeVoice long-form) is not supported"),
         ("qwen2_mtp", "model_type 'qwen2_mtp' (VITA-Audio) is not supported"),
         ("llama", "model_type 'llama' is not supported"),
         (None, "model_type None is not supported"),
@@ -133,7 +144,8 @@ def test_another_family_is_an_error_that_names_what_is_supported(loquor, copied,
         done = loquor(*command, copied)
         first, second = done.err.splitlines()
         assert (done.code, words in first) == (1, True)
-        assert second == "hint: supported: vibevoice_streaming (VibeVoice Realtime)"
+        supported = "vibevoice_streaming (VibeVoice Realtime), vibevoice (VibeVoice long-form)"
+        assert second == f"hint: supported: {supported}"
 
 
 def test_a_missing_tensor_is_named_by_every_command(loquor, copied, tmp_path):
@@ -192,3 +204,58 @@ def test_conversion_does_not_write_over_things(loquor, toy_folder, tmp_path):
 @pytest.mark.parametrize("size", ["", "0", "much", "-1GB", "1 parsec"])
 def test_a_shard_size_must_be_one(loquor, toy_folder, tmp_path, size):
     assert loquor("convert", toy_folder, tmp_path / "out", f"--shard-size={size}").code == 2
+
+
+@pytest.mark.parametrize("layout", ["original", "hf"])
+def test_a_long_form_model_is_shown_in_either_layout(loquor, longform, layout):
+    facts = loquor("inspect", longform[layout], "--freeze", "lora", "--depth", "1", "--json").json
+    model = load_longform(longform[layout])
+    rows = {row["name"]: row for row in facts["modules"]}
+    assert (facts["family"], facts["unread"]) == ("VibeVoice long-form", [])
+    for name, module in model.named_children():
+        assert rows[name]["parameters"] == sum(p.numel() for p in module.parameters())
+
+
+def test_a_strategy_knows_the_parts_of_a_long_form_model(loquor, longform):
+    def trained(strategy):
+        rows = loquor("inspect", longform["hf"], "--freeze", strategy, "--depth", "1", "--json").json["modules"]
+        return {row["name"]: row["trained"] == row["parameters"] for row in rows if row["trained"] and row["name"]}
+
+    connectors, text = {"connector", "semantic_connector"}, {"language_model", "embedding", "token_head"}
+    assert trained("none").keys() == {*connectors, *text, "head", "codec", "semantic_codec"}
+    assert trained("full") == dict.fromkeys({*connectors, *text, "head"}, True)
+    assert trained("conservative") == dict.fromkeys({*connectors, "head"}, True)
+    assert trained("lora") == dict.fromkeys(connectors, True) | {"language_model": False, "head": False}
+
+
+def test_conversion_goes_to_the_other_layout_and_back(loquor, longform, tmp_path):
+    there, back = tmp_path / "there", tmp_path / "back"
+    assert loquor("convert", longform["original"], there, "--layout", "hf").code == 0
+    assert tensors_of(there).keys() == tensors_of(longform["hf"]).keys() != tensors_of(longform["original"]).keys()
+    assert "text_config" in json.loads((there / "config.json").read_text())
+    assert (there / "loquor.json").read_bytes() == (longform["original"] / "loquor.json").read_bytes()
+    assert loquor("convert", there, back, "--layout", "original").code == 0
+    old, new = tensors_of(longform["original"]), tensors_of(back)
+    assert old.keys() == new.keys()
+    assert all(torch.equal(old[name], new[name]) for name in old)
+
+
+@pytest.mark.parametrize("layout", ["original", "hf"])
+def test_without_a_word_conversion_keeps_the_layout(loquor, longform, tmp_path, layout):
+    out = tmp_path / "out"
+    assert loquor("convert", longform[layout], out, "--dtype", "bfloat16").code == 0
+    assert tensors_of(out).keys() == tensors_of(longform[layout]).keys()
+    assert loquor("convert", out, out, "--force", "--layout", "original").code == 0  # onto itself
+    assert tensors_of(out).keys() == tensors_of(longform["original"]).keys()
+    dtypes = {tensor.dtype for tensor in load_longform(out).state_dict().values()}
+    assert dtypes == {torch.bfloat16}
+
+
+def test_realtime_has_one_layout(loquor, toy_folder, tmp_path):
+    done = loquor("convert", toy_folder, tmp_path / "out", "--layout", "hf")
+    assert (done.code, done.err.splitlines()) == (
+        1,
+        ["error: there is no hf layout of VibeVoice Realtime models", "hint: there is: original"],
+    )
+    assert loquor("convert", toy_folder, tmp_path / "out", "--layout", "original").code == 0
+    assert loquor("convert", toy_folder, tmp_path / "out", "--layout", "gguf").code == 2

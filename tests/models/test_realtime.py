@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from loquor.engine.realtime import RealtimeBatch, Stream
-from loquor.engine.request import Frame, Sampling
+from loquor.engine.request import RealtimeFrame, Sampling
 from loquor.errors import ConfigError
 from loquor.models.realtime.model import RealtimeModel, RealtimeState
 from loquor.models.realtime.prompt import interleave, prefill, voice_state
@@ -46,7 +46,7 @@ def watched(text_window: int, speech_window: int) -> Watched:
     return model.eval().requires_grad_(False).watch()
 
 
-def speak(model: RealtimeModel, prompt: Tensor, ids: list[int], frames: int) -> list[Frame]:
+def speak(model: RealtimeModel, prompt: Tensor, ids: list[int], frames: int) -> list[RealtimeFrame]:
     """So many frames, after a prompt of text alone; fewer if the model ends the utterance."""
     tensors = prefill(model, prompt[None], torch.zeros(1, 0, model.config.latent_size), NEGATIVE_ID)
     stream = Stream(voice_state(model, tensors), Sampling(steps=1, seed=frames))

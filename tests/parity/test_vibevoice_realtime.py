@@ -15,7 +15,7 @@ from loquor.diffusion.noise import RecordedNoise
 from loquor.diffusion.sample import Guidance, Sampler
 from loquor.diffusion.solver import SolverConfig, solver_plan
 from loquor.engine.realtime import RealtimeBatch, Stream
-from loquor.engine.request import Frame, Sampling
+from loquor.engine.request import RealtimeFrame, Sampling
 from loquor.models.realtime.checkpoint import export_realtime, load_realtime
 from loquor.models.realtime.model import RealtimeModel
 from loquor.models.realtime.prompt import prefill, voice_state
@@ -137,10 +137,10 @@ def test_the_engine_speaks_all_runs_in_one_batch_as_the_reference_does_one_by_on
             check_frames(golden, run, *spoken[run])
 
 
-def speak(model: RealtimeModel, golden: Golden, runs: list[str]) -> dict[str, tuple[Stream, list[Frame]]]:
+def speak(model: RealtimeModel, golden: Golden, runs: list[str]) -> dict[str, tuple[Stream, list[RealtimeFrame]]]:
     """Runs in one batch of the engine, with the recorded noise."""
     batch, streams = RealtimeBatch(model), {run: stream_of(model, golden, run) for run in runs}
-    spoken: dict[str, tuple[Stream, list[Frame]]] = {run: (stream, []) for run, stream in streams.items()}
+    spoken: dict[str, tuple[Stream, list[RealtimeFrame]]] = {run: (stream, []) for run, stream in streams.items()}
     for stream in streams.values():
         batch.join(stream)
     while batch.streams:
@@ -166,7 +166,7 @@ def stream_of(model: RealtimeModel, golden: Golden, run: str) -> Stream:
     return stream
 
 
-def check_frames(golden: Golden, run: str, stream: Stream, frames: list[Frame]) -> None:
+def check_frames(golden: Golden, run: str, stream: Stream, frames: list[RealtimeFrame]) -> None:
     """The frames a listener gets; the reference computes some more in the last window and drops them."""
     tolerance, facts = tolerances(golden), golden.about["runs"][run]
     assert len(frames) == facts["frames_in_audio"]

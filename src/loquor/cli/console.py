@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 MODEL_HELP = "A model folder, or a hub repository org/name[@revision].  [default: the embedded voice]"
+ADAPTER_HELP = (
+    "Merge a fine-tuned adapter (LoRA) into a long-form model, at a strength such as 0.8; may be given again.  "
+    "[default strength: 1.0]"
+)
+AdapterOption = Annotated[list[str] | None, typer.Option("--adapter", metavar="FOLDER[@STRENGTH]", help=ADAPTER_HELP)]
 
 
 def examples(*lines: str) -> str:

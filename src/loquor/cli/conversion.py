@@ -1,4 +1,4 @@
-"""What `loquor convert` does: a checkpoint through our model and out again in the published layout.
+"""What `loquor convert` does: a checkpoint through our model and out again, in its own layout or another.
 
 The new folder grows beside its place and moves there when it is complete.
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from loquor.checkpoints import write_text
 from loquor.configs import read_json
-from loquor.errors import CheckpointError
+from loquor.errors import CheckpointError, ConfigError
 from loquor.models import DTYPES, family_of
 
 BESIDE = ("*.json", "*.md", "LICENSE*", "voices/*.safetensors")  # what belongs to a model besides its weights
@@ -21,14 +22,28 @@ DTYPE_KEYS = ("torch_dtype", "dtype")
 FINITE_HINT = "float16 ends at 65504: try bfloat16; `loquor doctor` looks at every tensor"
 
 
-def convert(source: Path, target: Path, dtype: str | None, shard_bytes: int) -> list[Path]:
+def convert(
+    source: Path,
+    target: Path,
+    dtype: str | None,
+    shard_bytes: int,
+    adapters: Sequence[str] = (),
+    layout: str | None = None,
+) -> list[Path]:
     """The model in `source`, strictly loaded and written to `target`; the files written.
 
-    Without `dtype` every tensor keeps its bytes. CheckpointError if the source is not sound or the target cannot be
-    written; then the target is as it was.
+    `adapters`, each `path` or `path@strength`, are merged into it. Without them and `dtype` every tensor keeps its
+    bytes, without `layout` its name. CheckpointError if the source is not sound or the target cannot be written; then
+    the target is as it was. ConfigError if the model cannot be written in that layout.
     """
     family = family_of(source)
+    layout = layout or family.layout_of(source)
+    if layout not in family.layouts:
+        raise ConfigError(
+            f"there is no {layout} layout of {family.name} models", hint=f"there is: {', '.join(family.layouts)}"
+        )
     model = family.load(source, DTYPES[dtype] if dtype else None)
+    family.merge(model, adapters)
     for name, tensor in model.state_dict().items():
         if not tensor.isfinite().all():
             raise CheckpointError(f"{source}: {name} is not finite as {dtype or tensor.dtype}", hint=FINITE_HINT)
@@ -36,7 +51,7 @@ def convert(source: Path, target: Path, dtype: str | None, shard_bytes: int) -> 
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as name:
             beside = Path(name) / target.name
-            family.export(model, beside, source, shard_bytes)
+            family.layouts[layout](model, beside, source, shard_bytes)
             if dtype:
                 config = _with_dtype(read_json(beside / "config.json"), dtype)
                 write_text(beside / "config.json", json.dumps(config, indent=1))

@@ -6,7 +6,6 @@ is not finite, a missing encoder, another sample rate, a tokenizer or voice of a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -15,20 +14,20 @@ import torch
 from loquor.checkpoints import Files
 from loquor.cli.checks import Check, attempt
 from loquor.cli.console import in_bytes
+from loquor.cli.voice_checks import voice_checks
 from loquor.configs import read_json
 from loquor.engine.request import Sampling
-from loquor.engine.speaker import DEFAULTS_FILE, SAMPLE_RATE_HZ, fingerprint_of
+from loquor.engine.speaker import DEFAULTS_FILE, SAMPLE_RATE_HZ
 from loquor.errors import ConfigError
 from loquor.models import family_of
-from loquor.models.realtime.checkpoint import read_config
+from loquor.models.longform.checkpoint import LAYOUTS
+from loquor.models.longform.names import Names
 from loquor.text.tokenizer import load_tokenizer
-from loquor.voices.catalogue import catalogue, find_voice, user_voices
-from loquor.voices.voice import Voice
+from loquor.voices.catalogue import catalogue, find_voice
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 ADAPTERS = ("adapter_config.json", "adapter_model.safetensors", "lora")
 DEFAULTS = ("voice", "guidance", "steps")
-SCALES = ("model.speech_scaling_factor", "model.speech_bias_factor")
 AGAIN = "download or export the model again"
 
 
@@ -47,7 +46,7 @@ def model_checks(folder: Path) -> list[Check]:
         "pickles": _pickles,
         "adapters": _adapters,
     }
-    return [opened, *(attempt(name, partial(look, folder)) for name, look in looks.items()), *_voices(folder)]
+    return [opened, *(attempt(name, partial(look, folder)) for name, look in looks.items()), *voice_checks(folder)]
 
 
 def _files(folder: Path) -> Check:
@@ -58,17 +57,24 @@ def _files(folder: Path) -> Check:
     return Check("files", "ok", f"{family.name}, {len(parts)} tensors, {count:,} parameters, {in_bytes(size)}")
 
 
+def _names(files: Files) -> Names:
+    """What the folder's layout calls latent scale and encoder; Realtime's names are those of the original layout."""
+    return next(layout.names for layout in LAYOUTS.values() if layout.names.scale in files.where)
+
+
 def _weights(folder: Path) -> Check:
     files = Files(folder)
+    names = _names(files)
     sick, idle = [], []
     for name in files.where:
         tensor = files[name]
-        if name in SCALES or not tensor.is_floating_point():
+        if name in (names.scale, names.bias) or not tensor.is_floating_point():
             continue
         if not torch.isfinite(tensor).all():
             sick.append(name)
         elif tensor.dim() > 1 and not tensor.any():
             idle.append(name)
+        files.release(name)
     if sick:
         return Check("weights", "fail", f"NaN or infinite numbers in {_some(sick)}", AGAIN)
     if idle:
@@ -78,7 +84,8 @@ def _weights(folder: Path) -> Check:
 
 def _latent_scale(folder: Path) -> Check:
     files = Files(folder)
-    scale, bias = (float(files[name]) for name in SCALES)
+    names = _names(files)
+    scale, bias = float(files[names.scale]), float(files[names.bias])
     detail = f"(latent + {bias:.4g}) * {scale:.4g}"
     if not torch.isfinite(torch.tensor([scale, bias])).all() or scale == 0:
         return Check(
@@ -88,14 +95,17 @@ def _latent_scale(folder: Path) -> Check:
 
 
 def _encoder(folder: Path) -> Check:
-    if any(name.startswith("model.acoustic_tokenizer.encoder.") for name in Files(folder).where):
+    files = Files(folder)
+    prefix = _names(files).encoder
+    if any(name.startswith(prefix) for name in files.where):
         return Check("encoder", "ok", "the codec can encode recordings")
     advice = "recordings cannot become voices with this model; presets can: loquor voices import FILE.pt"
     return Check("encoder", "warn", "the codec has no encoder, as in the published Realtime model", advice)
 
 
 def _tokenizer(folder: Path) -> Check:
-    tokenizer, rows = load_tokenizer(folder), read_config(folder).text.vocab_size
+    tokenizer, model = load_tokenizer(folder), family_of(folder).outline(folder).model
+    rows = len(model.get_parameter("embedding.weight"))
     detail = f"{type(tokenizer).__name__}, {tokenizer.vocab_size} ids for {rows} embeddings"
     if tokenizer.vocab_size > rows:
         return Check("tokenizer", "fail", detail, "it belongs to another model: is this one's tokenizer.json missing?")
@@ -104,7 +114,8 @@ def _tokenizer(folder: Path) -> Check:
 
 def _sample_rate(folder: Path) -> Check:
     path = folder / "preprocessor_config.json"
-    audio = read_json(path).get("audio_processor") if path.exists() else None
+    values = read_json(path) if path.exists() else {}
+    audio = values.get("audio_processor", values)  # which the transformers layout does without
     rate = audio.get("sampling_rate", SAMPLE_RATE_HZ) if isinstance(audio, dict) else SAMPLE_RATE_HZ
     if rate != SAMPLE_RATE_HZ:
         return Check(
@@ -140,33 +151,10 @@ def _pickles(folder: Path) -> Check:
 def _adapters(folder: Path) -> Check:
     found = [name for name in ADAPTERS if (folder / name).exists()]
     if found:
-        return Check("adapters", "warn", f"not applied: {_some(found)}", "merge the adapter into the weights first")
+        takes_them = family_of(folder).adapt is not None
+        advice = "merge it: loquor convert MODEL OUT --adapter FOLDER" if takes_them else "this family takes none"
+        return Check("adapters", "warn", f"not applied: {_some(found)}", advice)
     return Check("adapters", "ok", "none")
-
-
-def _voices(folder: Path) -> Iterator[Check]:
-    """A check for each voice at hand; one that came with the model must fit, one of the user's may be another's."""
-    voices = catalogue(folder)
-    if not voices:
-        yield Check("voices", "warn", "none: this model cannot speak yet", "loquor voices import FILE.pt")
-    for name, path in voices.items():
-        yield attempt(f"voice {name}", partial(_voice, folder, path))
-
-
-def _voice(folder: Path, path: Path) -> Check:
-    voice, config = Voice.open(path), read_config(folder)
-    name, is_own = f"voice {path.stem}", path.parent == user_voices()
-    different = voice.model.differences(fingerprint_of(config))
-    if different:
-        advice = "it is for other models" if is_own else AGAIN
-        return Check(name, "warn" if is_own else "fail", f"does not fit: {'; '.join(different)}", advice)
-    if not all(torch.isfinite(tensor).all() for tensor in voice.tensors.values()):
-        return Check(name, "fail", "NaN or infinite numbers", "import it again")
-    positions, context = voice.length("tts_lm"), config.speech.max_position_embeddings
-    detail = f"{positions} of the context's {context} positions"
-    if positions + config.text_window + 1 > context:
-        return Check(name, "fail", detail, "there is no room left to speak: use a shorter voice")
-    return Check(name, "ok", detail)
 
 
 def _some(names: list[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from loquor.cli.console import MODEL_HELP, examples, print_json
+from loquor.cli.console import MODEL_HELP, AdapterOption, examples, print_json
 
 INSPECT_EXAMPLES = examples(
     "loquor inspect ./VibeVoice-Realtime-0.5B",
@@ -19,6 +19,8 @@ INSPECT_EXAMPLES = examples(
 CONVERT_EXAMPLES = examples(
     "loquor convert ./model ./model-bf16 --dtype bfloat16",
     "loquor convert org/name ./model --shard-size 500MB",
+    "loquor convert ./VibeVoice-1.5B ./VibeVoice-1.5B-hf --layout hf",
+    "loquor convert ./VibeVoice-1.5B ./adapted --adapter ./my-lora@0.8",
 )
 DOCTOR_EXAMPLES = examples("loquor doctor", "loquor doctor -m ./model --json")
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -41,6 +43,13 @@ class Dtype(StrEnum):
     bfloat16 = "bfloat16"
 
 
+class Layout(StrEnum):
+    """What `--layout` knows; which of them a family has is in `loquor.models.registry`."""
+
+    original = "original"
+    hf = "hf"
+
+
 Checkpoint = Annotated[str, typer.Argument(metavar="MODEL", help="A model folder, or a hub repository org/name[@rev].")]
 Model = Annotated[str | None, typer.Option("-m", "--model", help=MODEL_HELP)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -50,6 +59,14 @@ FreezeOption = Annotated[
 Depth = Annotated[int, typer.Option("--depth", min=0, help="Levels of modules to show.")]
 Target = Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.")]
 DtypeOption = Annotated[Dtype | None, typer.Option("--dtype", help="Cast the weights.  [default: as they are]")]
+LayoutOption = Annotated[
+    Layout | None,
+    typer.Option(
+        "--layout",
+        help="Names of tensors and settings: original, those of the first release; hf, those of the transformers "
+        "library.  [default: as they are]",
+    ),
+]
 ShardSize = Annotated[str, typer.Option("--shard-size", help="Most bytes a file, such as 500MB or 2GB.")]
 Force = Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")]
 
@@ -63,9 +80,10 @@ def register(app: typer.Typer) -> None:
 def inspect(model: Checkpoint, freeze: FreezeOption = None, depth: Depth = 2, as_json: Json = False) -> None:
     """Show a model's modules, and what a fine-tuning would train.
 
-    Parameters, bytes and dtype are read from headers only, no weights. Strategies: conservative (lower language model
-    and codec frozen), lora (rank 8 on attention and feed-forward matrices of speech model and head; connector and end
-    classifier in full), full (only the codec frozen), none (nothing frozen).
+    Parameters, bytes and dtype are read from headers only, no weights. Strategies: conservative (the language model
+    that reads text, in Realtime the lower one, and codecs frozen), lora (rank 8 on attention and feed-forward matrices
+    of the language model that speaks and of the head; connectors and end classifier in full), full (only the codecs
+    frozen), none (nothing frozen).
     """
     from loquor.cli.tree import as_dict, nodes, print_tree, summary
     from loquor.engine.load import model_folder
@@ -89,13 +107,19 @@ def inspect(model: Checkpoint, freeze: FreezeOption = None, depth: Depth = 2, as
         typer.echo(f"in the files, but never used: {name}")
 
 
-def convert(
-    model: Checkpoint, out: Target, dtype: DtypeOption = None, shard_size: ShardSize = "2GB", force: Force = False
+def convert(  # noqa: PLR0913, PLR0917 - a command's options
+    model: Checkpoint,
+    out: Target,
+    dtype: DtypeOption = None,
+    layout: LayoutOption = None,
+    shard_size: ShardSize = "2GB",
+    adapter: AdapterOption = None,
+    force: Force = False,
 ) -> None:
-    """Write a model in the published layout.
+    """Write a model into another folder, as it is or in another layout, type or number of files.
 
-    It is loaded strictly: a missing or unexpected tensor is an error. Without --dtype every tensor keeps its bytes.
-    Tokenizer, defaults and voices beside it are copied.
+    It is loaded strictly: a missing or unexpected tensor is an error. Without --dtype and --adapter every tensor keeps
+    its bytes. Tokenizer, defaults and voices beside it are copied.
     """
     shard_bytes = _in_bytes(shard_size)
     from loquor.cli.conversion import convert as converted
@@ -106,7 +130,8 @@ def convert(
         raise InputError(f"{out} is a file", hint="name a folder to write into")
     if out.is_dir() and any(out.iterdir()) and not force:
         raise InputError(f"{out} is not empty", hint="choose another folder, or --force to write into this one")
-    for path in converted(model_folder(model), out, dtype and dtype.value, shard_bytes):
+    source, chosen = model_folder(model), layout and layout.value
+    for path in converted(source, out, dtype and dtype.value, shard_bytes, adapter or (), chosen):
         typer.echo(path)
 
 

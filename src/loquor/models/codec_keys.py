@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from torch import Tensor
@@ -11,52 +12,114 @@ from loquor.checkpoints import Entry, same
 from loquor.models.codec import CodecConfig
 
 
+@dataclass(frozen=True)
+class HalfNames:
+    """What a layout calls the parts of an encoder or decoder; {stage} counts from the stem's 0, {step} is one less."""
+
+    stem: str
+    resampler: str
+    first_block: str  # {block} of the stage that follows the stem
+    block: str
+    mixer: str
+    head: str
+    patch_head: str = ""  # of a decoder whose head makes patches of waveform
+
+
+def _original(layers: str, resampler: str) -> HalfNames:
+    return HalfNames(
+        stem=f"{layers}.0.0.conv.conv.",
+        resampler=f"{layers}.{{stage}}.0.{resampler}.{resampler}.",
+        first_block="stages.{stage}.{block}.",
+        block="stages.{stage}.{block}.",
+        mixer="mixer.conv.conv.conv.",
+        head="head.conv.conv.",
+        patch_head="head.convtr.convtr.",
+    )
+
+
+def _huggingface(resampler: str) -> HalfNames:
+    return HalfNames(
+        stem="stem.conv.conv.",
+        resampler=f"conv_layers.{{step}}.{resampler}.{resampler}.",
+        first_block="stem.stage.{block}.",
+        block="conv_layers.{step}.stage.{block}.",
+        mixer="mixer.conv.",
+        head="head.conv.",
+    )
+
+
+@dataclass(frozen=True)
+class CodecNames:
+    """What a layout calls the parts of a codec."""
+
+    encoder: HalfNames
+    decoder: HalfNames
+
+
+ORIGINAL = CodecNames(_original("downsample_layers", "conv"), _original("upsample_layers", "convtr"))
+HUGGINGFACE = CodecNames(_huggingface("conv"), _huggingface("convtr"))
+
+
 def codec_keys(config: CodecConfig, theirs: str, ours: str, encoder: bool, decoder: bool) -> list[Entry]:
-    """Every tensor of the halves that are there; both prefixes end in a dot."""
+    """Every tensor of the halves that are there, by their original names; both prefixes end in a dot."""
     entries: list[Entry] = []
     if encoder:
-        entries += _half(config, f"{theirs}encoder.", f"{ours}encoder.", up=False)
+        entries += encoder_keys(config, f"{theirs}encoder.", f"{ours}encoder.", ORIGINAL)
     if decoder:
-        entries += _half(config, f"{theirs}decoder.", f"{ours}decoder.", up=True)
+        entries += decoder_keys(config, f"{theirs}decoder.", f"{ours}decoder.", ORIGINAL)
     return entries
 
 
-def _half(config: CodecConfig, theirs: str, ours: str, up: bool) -> Iterator[Entry]:
-    layers = "upsample_layers" if up else "downsample_layers"
-    depths = config.up_depths if up else config.down_depths
-    ratios = config.up_ratios if up else config.encoder_ratios[::-1]
-    widths = config.up_widths if up else config.down_widths
-    first = config.vae_dim if up else config.channels
-    yield from _conv(config, f"{theirs}{layers}.0.0.conv.conv.", f"{ours}stem.", first)
-    for i, ratio in enumerate(ratios):
-        name, target = f"{theirs}{layers}.{i + 1}.0.", f"{ours}resamplers.{i}."
-        if up:
-            yield from _conv_transpose(config, f"{name}convtr.convtr.", target, ratio)
-        else:
-            yield from _conv(config, f"{name}conv.conv.", target, widths[i])
+def encoder_keys(config: CodecConfig, theirs: str, ours: str, names: CodecNames) -> list[Entry]:
+    """Every tensor of the encoder; both prefixes end in a dot."""
+    part, widths = names.encoder, config.down_widths
+    entries = list(_conv(config, f"{theirs}{part.stem}", f"{ours}stem.", config.channels))
+    for step in range(len(config.encoder_ratios)):
+        name = theirs + part.resampler.format(stage=step + 1, step=step)
+        entries += _conv(config, name, f"{ours}resamplers.{step}.", widths[step])
+    entries += _stages(config, (theirs, ours), part, widths, config.down_depths)
+    return [*entries, *_conv(config, f"{theirs}{part.head}", f"{ours}head.", widths[-1])]
+
+
+def decoder_keys(config: CodecConfig, theirs: str, ours: str, names: CodecNames) -> list[Entry]:
+    """Every tensor of the decoder; both prefixes end in a dot."""
+    part, widths = names.decoder, config.up_widths
+    entries = list(_conv(config, f"{theirs}{part.stem}", f"{ours}stem.", config.vae_dim))
+    for step, ratio in enumerate(config.up_ratios):
+        name = theirs + part.resampler.format(stage=step + 1, step=step)
+        entries += _conv_transpose(config, name, f"{ours}resamplers.{step}.", ratio)
+    entries += _stages(config, (theirs, ours), part, widths, config.up_depths)
+    if config.patch_samples > 1:
+        head = _conv_transpose(config, f"{theirs}{part.patch_head}", f"{ours}head.", config.patch_samples)
+    else:
+        head = _conv(config, f"{theirs}{part.head}", f"{ours}head.", widths[-1])
+    return [*entries, *head]
+
+
+def _stages(
+    config: CodecConfig, prefixes: tuple[str, str], part: HalfNames, widths: Sequence[int], depths: Sequence[int]
+) -> Iterator[Entry]:
+    """The blocks of every stage, and the norm behind them."""
+    theirs, ours = prefixes
     for i, depth in enumerate(depths):
         for j in range(depth):
-            yield from _block(config, f"{theirs}stages.{i}.{j}.", f"{ours}stages.{i}.{j}.", widths[i])
+            name = (part.block if i else part.first_block).format(stage=i, step=i - 1, block=j)
+            yield from _block(config, f"{theirs}{name}", f"{ours}stages.{i}.{j}.", widths[i], part.mixer)
     if not config.disable_last_norm:
         yield from _norm(config, f"{theirs}norm.", f"{ours}norm.")
-    if up and config.patch_samples > 1:
-        yield from _conv_transpose(config, f"{theirs}head.convtr.convtr.", f"{ours}head.", config.patch_samples)
-    else:
-        yield from _conv(config, f"{theirs}head.conv.conv.", f"{ours}head.", widths[-1])
 
 
-def _block(config: CodecConfig, theirs: str, ours: str, width: int) -> Iterator[Entry]:
+def _block(config: CodecConfig, theirs: str, ours: str, width: int, mixer: str) -> Iterator[Entry]:
     if config.layer_scale_init_value > 0:
         yield same(f"{theirs}gamma", f"{ours}gamma")
         yield same(f"{theirs}ffn_gamma", f"{ours}ffn_gamma")
     yield from _norm(config, f"{theirs}norm.", f"{ours}norm.")
     yield from _norm(config, f"{theirs}ffn_norm.", f"{ours}ffn_norm.")
-    mixer = f"{theirs}mixer.conv.conv.conv."
     if config.mixer_layer == "conv":
-        yield from _conv(config, mixer, f"{ours}mixer.", width)
+        yield from _conv(config, f"{theirs}{mixer}", f"{ours}mixer.", width)
     else:
-        yield same(f"{mixer}weight", f"{ours}mixer.weight")
-        yield from _bias(config, mixer, f"{ours}mixer.")
+        yield same(f"{theirs}{mixer}weight", f"{ours}mixer.weight")
+        yield from _bias(config, f"{theirs}{mixer}", f"{ours}mixer.")
     for a, b in (("linear1", "up"), ("linear2", "down")):
         yield from (same(f"{theirs}ffn.{a}.{p}", f"{ours}ffn.{b}.{p}") for p in ("weight", "bias"))
 

@@ -43,8 +43,14 @@ class LatentScale(nn.Module):
         return normalised / self.scale - self.bias
 
 
-def connector_keys(theirs: str, ours: str) -> list[Entry]:
-    """Published names of a connector; both arguments end in a dot."""
-    pairs = (("fc1", "inward"), ("fc2", "outward"))
+ConnectorNames = tuple[str, str, str]  # of inward layer, norm and outward layer
+ORIGINAL: ConnectorNames = ("fc1", "norm", "fc2")
+HUGGINGFACE: ConnectorNames = ("linear_1", "act", "linear_2")  # its norm stands where other models have an activation
+
+
+def connector_keys(theirs: str, ours: str, names: ConnectorNames = ORIGINAL) -> list[Entry]:
+    """Published names of a connector; both prefixes end in a dot."""
+    inward, norm, outward = names
+    pairs = ((inward, "inward"), (outward, "outward"))
     entries = [same(f"{theirs}{a}.{p}", f"{ours}{b}.{p}") for a, b in pairs for p in ("weight", "bias")]
-    return [*entries, same(f"{theirs}norm.weight", f"{ours}norm.weight")]
+    return [*entries, same(f"{theirs}{norm}.weight", f"{ours}norm.weight")]

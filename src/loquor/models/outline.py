@@ -13,20 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from loquor.checkpoints import Entry, Files, load
-from loquor.errors import CheckpointError
-
-HEADER_DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}  # as safetensors spells them
 
 
 @dataclass(frozen=True)
@@ -61,11 +47,7 @@ class Headers(Files):
     """The tensors of a checkpoint folder as meta tensors: no weight is read."""
 
     def __getitem__(self, name: str) -> Tensor:
-        header = self._file(self.where[name]).get_slice(name)
-        dtype = HEADER_DTYPES.get(header.get_dtype())
-        if dtype is None:
-            raise CheckpointError(f"{self.folder}: {name} is stored as {header.get_dtype()}, which cannot be used")
-        return torch.empty(header.get_shape(), dtype=dtype, device="meta")
+        return self._file(self.where[name]).empty(name)
 
 
 def outline(model: nn.Module, files: Headers, entries: Sequence[Entry]) -> Outline:

@@ -5,41 +5,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import torch
+from torch import nn
 
 from loquor.configs import read_json
 from loquor.errors import ConfigError
+from loquor.models.longform import checkpoint as longform
+from loquor.models.longform.adapter import AdapterChoice, AppliedAdapter, apply_adapter
 from loquor.models.outline import Outline
-from loquor.models.realtime.checkpoint import MODEL_TYPE, export_realtime, load_realtime, outline_realtime
-from loquor.models.realtime.model import RealtimeModel
+from loquor.models.realtime import checkpoint as realtime
 
 EMBEDDED = Path(__file__).parent / "embedded"  # the model that comes with the package
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
+Model = TypeVar("Model", bound=nn.Module)
+Adapters = str | Path | Sequence[str | Path]  # one or several, each `path` or `path@strength`
+
 
 @dataclass(frozen=True)
-class Family:
+class Family(Generic[Model]):
     """What can be done with the checkpoints of a family."""
 
     name: str
-    load: Callable[[Path, torch.dtype | None], RealtimeModel]
+    load: Callable[[Path, torch.dtype | None], Model]
     outline: Callable[[Path], Outline]
-    export: Callable[[RealtimeModel, Path, Path | None, int], None]
+    layout_of: Callable[[Path], str]  # which of `layouts` a folder is in
+    layouts: Mapping[str, Callable[[Model, Path, Path | None, int], None]]  # how each is written
+    adapt: Callable[[Model, Path, float], AppliedAdapter] | None = None
+
+    def choices(self, adapters: Adapters) -> list[AdapterChoice]:
+        """What the user chose; ConfigError if it is something and the family takes no adapters."""
+        chosen = [adapters] if isinstance(adapters, str | Path) else adapters
+        choices = [AdapterChoice.parse(text) for text in chosen]
+        if choices and self.adapt is None:
+            raise ConfigError(f"{self.name} models take no adapters yet: {choices[0].folder}")
+        return choices
+
+    def merge(self, model: Model, adapters: Adapters) -> list[AppliedAdapter]:
+        """Merge adapters into a model that nothing speaks with yet, one after the other."""
+        choices = self.choices(adapters)
+        return [self.adapt(model, choice.folder, choice.strength) for choice in choices if self.adapt]
 
 
-FAMILIES = {MODEL_TYPE: Family("VibeVoice Realtime", load_realtime, outline_realtime, export_realtime)}
+REALTIME = Family(
+    "VibeVoice Realtime",
+    realtime.load_realtime,
+    realtime.outline_realtime,
+    lambda folder: "original",
+    {"original": realtime.export_realtime},
+)
+LONGFORM = Family(
+    "VibeVoice long-form",
+    longform.load_longform,
+    longform.outline_longform,
+    longform.layout_of,
+    {name: partial(longform.export_longform, layout=name) for name in longform.LAYOUTS},
+    apply_adapter,
+)
+FAMILIES: dict[str, Family[Any]] = {realtime.MODEL_TYPE: REALTIME, longform.MODEL_TYPE: LONGFORM}
 NOT_YET = {
-    "vibevoice": "VibeVoice long-form",
     "qwen2_mtp": "VITA-Audio",
     "qwen2_mtp_sensevoice": "VITA-Audio Plus",
 }
 
 
-def family_of(folder: Path) -> Family:
+def family_of(folder: Path) -> Family[Any]:
     """The family of the checkpoint in `folder`. CheckpointError without config.json, ConfigError for other families."""
     path = folder / "config.json"
     kind = read_json(path).get("model_type")

@@ -11,11 +11,11 @@ from loquor.models.codec import CodecConfig
 from loquor.nn.diffusion_head import DiffusionHeadConfig
 
 
-def decoder_section(values: Mapping[str, Any], source: str) -> dict[str, Any]:
+def decoder_section(values: Mapping[str, Any], source: str, name: str = "decoder_config") -> dict[str, Any]:
     """What the file says of its Qwen2 decoder."""
-    given = dict(section(values, "decoder_config", source))
+    given = dict(section(values, name, source))
     if given.get("model_type", "qwen2") != "qwen2":
-        raise ConfigError(f"{source}: decoder_config.model_type {given['model_type']!r} is not qwen2")
+        raise ConfigError(f"{source}: {name}.model_type {given['model_type']!r} is not qwen2")
     return given
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from loquor.models.outline import Part
 
 LORA_RANK = 8
-SPEECH = ("speech_model.", "connector.", "head.", "end_classifier.", "types.")
-LOWER = ("text_model.", "embedding.")
+# Parts of both families: what only one has, `end_classifier.` or `semantic_connector.`, the other is not asked for.
+SPEECH = ("speech_model.", "connector.", "semantic_connector.", "head.", "end_classifier.", "types.")
+TEXT = ("text_model.", "language_model.", "embedding.", "token_head.")
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,13 @@ class Strategy:
 
 STRATEGIES = {
     "none": Strategy("everything trains", full=("",)),
-    "conservative": Strategy("lower language model, embedding and codec frozen", full=SPEECH),
+    "conservative": Strategy("embedding, codecs and the language model that reads text frozen", full=SPEECH),
     "lora": Strategy(
-        f"LoRA of rank {LORA_RANK} on speech model and head, connector and end classifier in full",
-        full=("connector.", "end_classifier."),
-        lora=("speech_model.", "head."),
+        f"LoRA of rank {LORA_RANK} on the model that speaks and head, connectors and end classifier in full",
+        full=("connector.", "semantic_connector.", "end_classifier."),
+        lora=("speech_model.", "language_model.", "head."),
     ),
-    "full": Strategy("only the codec frozen", full=SPEECH + LOWER),
+    "full": Strategy("only the codecs frozen", full=SPEECH + TEXT),
 }
 
 

@@ -1,80 +1,99 @@
-"""Long-form checkpoints in the original layout: config.json and safetensors with the names of the first release."""
+"""Long-form checkpoints: config.json and safetensors, in the original layout or that of the transformers library.
+
+Which one a folder holds is told by config.json: where the original has a `decoder_config`, the other has a
+`text_config`. Both fill the same model, and either can be written from it.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from loquor.checkpoints import SHARD_BYTES, Entry, Files, load, published, same, save, without_memory
-from loquor.configs import HF_KEYS, from_dict, read_json
+from loquor.configs import read_json
 from loquor.errors import CheckpointError, ConfigError
-from loquor.models.codec_keys import codec_keys
+from loquor.models.codec_keys import decoder_keys, encoder_keys
 from loquor.models.connector import connector_keys
 from loquor.models.diffusion_head_keys import diffusion_head_keys
+from loquor.models.longform import huggingface, original
 from loquor.models.longform.model import LongformConfig, LongformModel
+from loquor.models.longform.names import EMBEDDING, HUGGINGFACE, ORIGINAL, TOKEN_HEAD, Names
 from loquor.models.outline import Headers, Outline, outline
 from loquor.models.qwen2_keys import qwen2_keys
-from loquor.models.sections import codec_config, decoder_section, head_config
-from loquor.nn.qwen2 import Qwen2Config
 
 MODEL_TYPE = "vibevoice"
-SECTIONS = {"acoustic_tokenizer_config", "semantic_tokenizer_config", "decoder_config", "diffusion_head_config"}
-WIDTHS = {"acoustic_vae_dim", "acostic_vae_dim", "semantic_vae_dim"}  # one is misspelled in published files, and inert
-TOKEN_HEAD, EMBEDDING = "lm_head.weight", "model.language_model.embed_tokens.weight"
 
 
-def read_config(folder: Path, files: Files) -> LongformConfig:
-    """The configuration in `folder`/config.json; ConfigError names the file and the key that does not fit."""
-    path = folder / "config.json"
-    values, source = read_json(path), str(path)
-    unknown = sorted(set(values) - SECTIONS - WIDTHS - HF_KEYS)
-    if unknown:
-        raise ConfigError(f"{source}: unknown {', '.join(unknown)}", hint="was this written for another kind of model?")
-    decoder, acoustic = decoder_section(values, source), codec_config(values, "acoustic", source)
-    return LongformConfig(
-        decoder=from_dict(Qwen2Config, decoder, f"{source}: decoder_config"),
-        acoustic=acoustic,
-        semantic=codec_config(values, "semantic", source),
-        head=head_config(values, source, acoustic),
-        has_own_token_head=has_own_token_head((values, decoder), files, TOKEN_HEAD, EMBEDDING),
-    )
+@dataclass(frozen=True)
+class Layout:
+    """How a checkpoint is written down."""
+
+    names: Names
+    decoder: str  # the section of config.json on the language model
+    dtype: str  # the key of config.json that states the weights' type
+    from_published: Callable[[Mapping[str, Any], str, bool], LongformConfig]
+    to_published: Callable[[LongformConfig], dict[str, Any]]
 
 
-def has_own_token_head(said: tuple[Mapping[str, Any], ...], files: Files, head: str, embedding: str) -> bool:
+LAYOUTS = {
+    "original": Layout(ORIGINAL, "decoder_config", "torch_dtype", original.from_published, original.to_published),
+    "hf": Layout(HUGGINGFACE, "text_config", "dtype", huggingface.from_published, huggingface.to_published),
+}
+
+
+def layout_of(folder: Path) -> str:
+    """Which of LAYOUTS the folder's config.json is of; ConfigError if that cannot be told."""
+    values = read_json(folder / "config.json")
+    found = [name for name, layout in LAYOUTS.items() if layout.decoder in values]
+    if len(found) != 1:
+        sections = " or ".join(layout.decoder for layout in LAYOUTS.values())
+        raise ConfigError(f"{folder / 'config.json'} must have either {sections}", hint="is this a long-form model?")
+    return found[0]
+
+
+def read_config(files: Files) -> LongformConfig:
+    """The configuration beside `files`; ConfigError names the file and the key that does not fit."""
+    path = files.folder / "config.json"
+    layout, values = LAYOUTS[layout_of(files.folder)], read_json(path)
+    has_own_token_head = _has_own_token_head((values, values[layout.decoder]), files)
+    return layout.from_published(values, str(path), has_own_token_head)
+
+
+def _has_own_token_head(said: tuple[object, ...], files: Files) -> bool:
     """Whether logits have weights of their own: if any section says so, or the file holds weights that differ.
 
     Published files say it in different places, and their reader ties by default (spec 3.5).
     """
-    if any(values.get("tie_word_embeddings") is False for values in said):
+    if any(isinstance(values, Mapping) and values.get("tie_word_embeddings") is False for values in said):
         return True
-    if head not in files.where:
-        return False
+    if not {TOKEN_HEAD, EMBEDDING} <= files.where.keys():
+        return TOKEN_HEAD in files.where
     weights = Files(files.folder)
-    return not torch.equal(weights[head], weights[embedding])
+    head, embedding = weights[TOKEN_HEAD], weights[EMBEDDING]
+    return head.dtype != embedding.dtype or not torch.equal(head, embedding)
 
 
-def keys(config: LongformConfig) -> list[Entry]:
-    """Every tensor of the original layout and where it goes."""
+def keys(config: LongformConfig, names: Names = ORIGINAL) -> list[Entry]:
+    """Every tensor of a layout and where it goes."""
     tied = Entry((TOKEN_HEAD,), None, optional=True)  # a copy of the embedding
     entries = [
         same(EMBEDDING, "embedding.weight"),
         same(TOKEN_HEAD, "token_head.weight") if config.has_own_token_head else tied,
-        same("model.speech_scaling_factor", "latent_scale.scale"),
-        same("model.speech_bias_factor", "latent_scale.bias"),
+        same(names.scale, "latent_scale.scale"),
+        same(names.bias, "latent_scale.bias"),
     ]
     entries += qwen2_keys(config.decoder, "model.language_model.", "language_model.")
-    entries += connector_keys("model.acoustic_connector.", "connector.")
-    entries += connector_keys("model.semantic_connector.", "semantic_connector.")
-    entries += diffusion_head_keys(config.head, "model.prediction_head.", "head.")
-    entries += codec_keys(config.acoustic, "model.acoustic_tokenizer.", "codec.", encoder=True, decoder=True)
-    return entries + codec_keys(
-        config.semantic, "model.semantic_tokenizer.", "semantic_codec.", encoder=True, decoder=False
-    )
+    entries += connector_keys(names.connector, "connector.", names.in_connector)
+    entries += connector_keys(names.semantic_connector, "semantic_connector.", names.in_connector)
+    entries += diffusion_head_keys(config.head, names.head, "head.", names.in_head)
+    entries += encoder_keys(config.acoustic, names.encoder, "codec.encoder.", names.in_codec)
+    entries += decoder_keys(config.acoustic, names.decoder, "codec.decoder.", names.in_codec)
+    return entries + encoder_keys(config.semantic, names.semantic_encoder, "semantic_codec.encoder.", names.in_codec)
 
 
 def load_longform(folder: Path, dtype: torch.dtype | None = None) -> LongformModel:
@@ -99,33 +118,35 @@ def outline_longform(folder: Path) -> Outline:
 
 def _empty(files: Files) -> tuple[LongformModel, list[Entry]]:
     """The model on the meta device, and what its tensors are called in `files`."""
-    config = read_config(files.folder, files)
+    config, name = read_config(files), layout_of(files.folder)
+    for other, layout in LAYOUTS.items():
+        if other != name and layout.names.scale in files.where and LAYOUTS[name].names.scale not in files.where:
+            raise CheckpointError(
+                f"{files.folder}: config.json is of the {name} layout, the tensors have the names of the {other} one",
+                hint="take config.json and weights from one place",
+            )
     with without_memory(files.folder):
         model = LongformModel(config)
-    return model, keys(config)
+    return model, keys(config, LAYOUTS[name].names)
 
 
 def export_longform(
-    model: LongformModel, folder: Path, source: Path | None = None, shard_bytes: int = SHARD_BYTES
+    model: LongformModel,
+    folder: Path,
+    source: Path | None = None,
+    shard_bytes: int = SHARD_BYTES,
+    layout: str | None = None,
 ) -> None:
-    """Write the original layout; `source`, the folder the model came from, contributes its config.json as it is."""
-    config = read_json(source / "config.json") if source else to_published(model.config)
-    save(folder, config, published(model, keys(model.config)), shard_bytes)
+    """Write the model in a layout, one of LAYOUTS; None: that of `source`, the folder it came from, or the original.
 
-
-def to_published(config: LongformConfig) -> dict[str, Any]:
-    """config.json in the original layout."""
-    is_tied = not config.has_own_token_head
-    decoder = dataclasses.asdict(config.decoder) | {"model_type": "qwen2", "tie_word_embeddings": is_tied}
-    values: dict[str, Any] = {
-        "model_type": MODEL_TYPE,
-        "architectures": ["VibeVoiceForConditionalGeneration"],
-        "tie_word_embeddings": is_tied,
-        "acoustic_vae_dim": config.acoustic.vae_dim,
-        "semantic_vae_dim": config.semantic.vae_dim,
-        "acoustic_tokenizer_config": dataclasses.asdict(config.acoustic),
-        "semantic_tokenizer_config": dataclasses.asdict(config.semantic),
-        "decoder_config": decoder,
-        "diffusion_head_config": dataclasses.asdict(config.head),
-    }
-    return dict(json.loads(json.dumps(values)))
+    A source of the same layout contributes its config.json as it is. ConfigError if the layout has no place for
+    something of the model.
+    """
+    old = layout_of(source) if source else None
+    new = layout or old or "original"
+    if source and old == new:
+        config = read_json(source / "config.json")
+    else:
+        dtype = str(model.embedding.weight.dtype).removeprefix("torch.")
+        config = LAYOUTS[new].to_published(model.config) | {LAYOUTS[new].dtype: dtype}
+    save(folder, json.loads(json.dumps(config)), published(model, keys(model.config, LAYOUTS[new].names)), shard_bytes)

@@ -20,6 +20,8 @@ from loquor.nn.diffusion_head import DiffusionHead, DiffusionHeadConfig
 from loquor.nn.qwen2 import Decoder, Qwen2Config
 from loquor.state import State
 
+VOICE_FRAMES = 32  # encoded in one go: 4 s, in which the widest layer of the published encoder takes 50 MB
+
 
 @dataclass(frozen=True)
 class LongformConfig:
@@ -106,14 +108,20 @@ class LongformModel(nn.Module):
         """[V, H], what a hidden state is compared with to choose a token."""
         return self.embedding.weight if self.token_head is None else self.token_head.weight
 
-    def encode_voices(self, waveforms: Tensor, scale_noise: Tensor, noise: Tensor) -> Tensor:
-        """Voice prompts [V, 1, T] and normal draws ([V], [V, N, D]) to normalised latents [V, ceil(T / hop), D].
+    def encode_voice(self, waveform: Tensor, scale_noise: Tensor, noise: Tensor) -> Tensor:
+        """A voice [T] and normal draws ([], [ceil(T / hop), D]) to normalised latents [ceil(T / hop), D].
 
-        Sampled, not the mean: the published prefill draws (Codec.sample).
+        Sampled, not the mean: the published prefill draws (Codec.sample). Each voice is encoded by itself and piece by
+        piece: others beside it change nothing, and memory does not grow with its length.
         """
         assert self.codec.encoder is not None
-        mean = self.codec.encoder(waveforms)
-        return self.latent_scale.normalised(self.codec.sample(mean, noise.to(mean), scale_noise.to(mean)))
+        state = self.codec.encoder.init_state(1)
+        pieces = torch.split(waveform.to(self.embedding.weight), VOICE_FRAMES * self.config.hop_samples)
+        last = len(pieces) - 1
+        means = [self.codec.encoder(piece[None, None], state, is_final=i == last) for i, piece in enumerate(pieces)]
+        mean = torch.cat(means, 1)
+        latents = self.codec.sample(mean, noise[None].to(mean), scale_noise[None].to(mean))
+        return self.latent_scale.normalised(latents)[0]
 
     def embed_speech(self, latents: Tensor, features: Tensor) -> Tensor:
         """Spoken frames, normalised latents [..., D] and semantic features [..., S], to inputs [..., H]."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from loquor.errors import VoiceError
+from loquor.errors import CheckpointError, LoquorError
 
 MAX_OPCODES = 200_000  # a published preset has 3,900
 
@@ -44,18 +44,18 @@ class Record:
     items: dict[str, Any] = field(default_factory=dict)
 
 
-def read_pickle(data: bytes, allowed: Collection[str], source: str) -> Any:
+def read_pickle(data: bytes, allowed: Collection[str], source: str, error: type[LoquorError] = CheckpointError) -> Any:
     """The tree in `data`, of dicts, lists, tuples, numbers, strings, Names, References and Records.
 
-    VoiceError, naming `source`, for a name that is not `allowed` ("module name"), and for anything malformed.
+    Raises `error`, naming `source`, for a name that is not `allowed` ("module name"), and for anything malformed.
     """
-    machine = _Machine(data, allowed, source)
+    machine = _Machine(data, allowed, source, error)
     for _ in range(MAX_OPCODES):
         opcode = machine.read(1)
         if opcode == pickle.STOP:
             return machine.result()
         if opcode not in _ACTIONS:
-            raise machine.refusal(f"uses opcode {opcode!r}, which published presets do not")
+            raise machine.refusal(f"uses opcode {opcode!r}, which torch does not")
         _ACTIONS[opcode](machine)
     raise machine.refusal(f"has more than {MAX_OPCODES} opcodes")
 
@@ -63,16 +63,17 @@ def read_pickle(data: bytes, allowed: Collection[str], source: str) -> Any:
 class _Machine:
     """Input, stack, marks and memo of one pickle."""
 
-    def __init__(self, data: bytes, allowed: Collection[str], source: str) -> None:
+    def __init__(self, data: bytes, allowed: Collection[str], source: str, error: type[LoquorError]) -> None:
         self.input = io.BytesIO(data)
         self.allowed = allowed
         self.source = source
+        self.error = error
         self.stack: list[Any] = []
         self.marked: list[list[Any]] = []  # stacks set aside at each MARK
         self.memo: dict[int, Any] = {}
 
-    def refusal(self, what: str) -> VoiceError:
-        return VoiceError(f"{self.source}: its pickle {what}", hint="voice presets are read without running anything")
+    def refusal(self, what: str) -> LoquorError:
+        return self.error(f"{self.source}: its pickle {what}", hint="pickles are read here without running anything")
 
     def result(self) -> Any:
         if self.marked or len(self.stack) != 1:
