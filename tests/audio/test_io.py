@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loquor.audio import CONTAINERS, read, resample, write
+from loquor.audio.io import Section
 from loquor.audio.sink import COMMENT
 from loquor.errors import AudioError
 
@@ -125,3 +126,32 @@ def test_damaged_files_give_sound_or_one_clear_error(tmp_path, suffix, junk, at,
     except AudioError:
         return
     assert np.isfinite(heard).all()
+
+
+@on_one_folder
+@given(st.floats(0, 0.99), st.floats(0.01, 2))
+def test_a_section_is_what_the_whole_has_there(tmp_path, start_s, length_s):
+    path = tmp_path / "second.wav"
+    if not path.exists():
+        soundfile.write(path, TONE, RATE_HZ, subtype="FLOAT")
+    section = read(path, RATE_HZ, section=Section(start_s, start_s + length_s))
+    np.testing.assert_array_equal(section, TONE[round(start_s * RATE_HZ) : round((start_s + length_s) * RATE_HZ)])
+
+
+@pytest.mark.parametrize(("start_s", "end_s"), [(-1, None), (2, 1), (1, 1), (0, float("inf")), (float("nan"), 2)])
+def test_a_section_without_time_in_it_is_refused(start_s, end_s):
+    with pytest.raises(AudioError, match="a section cannot go from"):
+        Section(start_s, end_s)
+
+
+def test_a_section_behind_the_end_is_refused(tmp_path):
+    write(tmp_path / "second.wav", TONE, RATE_HZ)
+    with pytest.raises(AudioError, match="ends before 7 s"):
+        read(tmp_path / "second.wav", RATE_HZ, section=Section(7))
+
+
+def test_a_section_of_a_long_recording_does_not_count_what_lies_outside(tmp_path):
+    write(tmp_path / "second.wav", TONE, RATE_HZ)
+    assert len(read(tmp_path / "second.wav", RATE_HZ, longest_s=0.5, section=Section(0.4, 0.9))) == RATE_HZ // 2
+    with pytest.raises(AudioError, match=r"longer than 0\.5 s"):
+        read(tmp_path / "second.wav", RATE_HZ, longest_s=0.5, section=Section(0.4))

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from loquor.audio import normalize_level, trim_silence
+from loquor.audio import normalize_level, sound_span
+from loquor.audio.level import level_dbfs
 
 RECORDED = load_file(Path(__file__).parent / "data/norm.safetensors")
 KINDS = sorted({name.split("/")[1] for name in RECORDED})
@@ -31,15 +32,35 @@ def test_speech_of_any_loudness_reaches_the_target_or_stops_below_full_scale(see
 def test_silence_and_nothing_stay_what_they_are():
     assert not normalize_level(np.zeros(100, dtype=np.float32)).any()
     assert normalize_level(np.zeros(0, dtype=np.float32)).size == 0
-    assert trim_silence(np.zeros(1000, dtype=np.float32), 24000).size == 0
-    assert trim_silence(np.zeros(0, dtype=np.float32), 24000).size == 0
 
 
 @given(st.integers(0, 24000), st.integers(0, 24000), st.floats(1e-4, 1))
 def test_trimming_keeps_the_speech_and_little_else(before, after, loudness):
     speech = loudness * np.sin(np.arange(2400)).astype(np.float32)
     waveform = np.concatenate([np.zeros(before), speech, np.zeros(after)]).astype(np.float32)
-    trimmed = trim_silence(waveform, 24000, margin_s=0.0)
+    trimmed = waveform[slice(*sound_span(waveform, 24000, margin_s=0.0))]
     assert np.count_nonzero(trimmed) == np.count_nonzero(waveform)
     assert len(trimmed) <= len(speech) + 2 * 240  # whole blocks of 10 ms on either side
-    assert len(trim_silence(waveform, 24000)) <= len(trimmed) + 2 * 1200
+    start, end = sound_span(waveform, 24000)
+    assert end - start <= len(trimmed) + 2 * 1200
+
+
+@given(st.floats(-80, 0), st.integers(10, 4000))
+def test_the_level_of_a_square_wave_is_its_height(dbfs, length):
+    square = 10 ** (dbfs / 20) * np.where(np.arange(length) % 2, 1, -1).astype(np.float32)
+    assert level_dbfs(square.astype(np.float32)) == pytest.approx(dbfs, abs=1e-3)
+
+
+def test_silence_has_the_lowest_level_and_no_sound():
+    for nothing in (np.zeros(0, dtype=np.float32), np.zeros(100, dtype=np.float32)):
+        assert level_dbfs(nothing) == -200
+        assert sound_span(nothing, 24000) == (0, 0)
+
+
+@given(st.integers(0, 5000), st.integers(240, 5000), st.integers(0, 5000), st.floats(0, 0.1))
+def test_sound_is_found_where_it_is_and_the_margin_stays_inside(before, length, after, margin_s):
+    waveform = np.concatenate([np.zeros(before), np.ones(length), np.zeros(after)]).astype(np.float32)
+    start, end = sound_span(waveform, 24000, margin_s=margin_s)
+    margin = round(margin_s * 24000)
+    assert max(before - 240 - margin, 0) <= start <= max(before - margin, 0)
+    assert min(before + length + margin, len(waveform)) <= end <= min(before + length + 240 + margin, len(waveform))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from loquor.errors import VoiceError
-from loquor.voices.catalogue import catalogue, find_voice, user_voices
+from loquor.voices.catalogue import catalogue, find_voice, new_voice_file, user_voices, voice_file
 
 VOICES = {name: name for name in ("en-Davis_man", "en-Emma_woman", "it-Spk0_woman", "it-Spk1_man", "Emma", "emma2")}
 
@@ -68,3 +68,32 @@ def test_the_users_folder_is_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert user_voices().name == "voices"
     assert "loquor" in str(user_voices())
+
+
+def test_a_voice_is_given_by_name_or_as_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "ada.safetensors").touch()
+    monkeypatch.setenv("LOQUOR_VOICES", str(mine))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ada").touch()
+    (tmp_path / "take").touch()
+
+    assert voice_file("ada") == mine / "ada.safetensors"  # a name counts before a file
+    assert voice_file("AD") == mine / "ada.safetensors"
+    for file in ("take", "absent.wav", "absent.safetensors", "no/where"):
+        assert voice_file(file) == Path(file)
+    with pytest.raises(VoiceError, match="there is no voice 'bob'"):
+        voice_file("bob")
+
+
+def test_a_new_voice_goes_to_the_users_folder_and_replaces_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LOQUOR_VOICES", str(tmp_path))
+
+    assert new_voice_file("ada") == tmp_path / "ada.safetensors"
+    (tmp_path / "ada.safetensors").touch()
+    with pytest.raises(VoiceError, match="exists"):
+        new_voice_file("ada")
+    assert new_voice_file("ada", replace=True) == tmp_path / "ada.safetensors"

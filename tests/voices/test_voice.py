@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from loquor.errors import VoiceError
-from loquor.voices.voice import Fingerprint, Voice, fingerprint, import_preset, read_card
+from loquor.voices.card import Fingerprint, read_card
+from loquor.voices.voice import Voice, fingerprint, import_preset
 from voices import toy_preset as toy
 
 SHAPES = Fingerprint(text_layers=1, speech_layers=2, kv_heads=2, head_dim=4, hidden_size=8)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from loquor.voices.presets import CACHE, ORDERED_DICT, OUTPUT, REBUILD_TENSOR, STORAGE
+from loquor.torch_archives import ORDERED_DICT, REBUILD_TENSOR
+from loquor.voices.presets import CACHE, OUTPUT, STORAGE
 
 LAYERS = {"lm": 1, "tts_lm": 2, "neg_lm": 1, "neg_tts_lm": 2}
 POSITIONS = {"lm": 3, "tts_lm": 5, "neg_lm": 1, "neg_tts_lm": 1}

@@ -1,4 +1,4 @@
-"""`loquor voices`: which voices there are, what is known of one, and bringing published presets in."""
+"""`loquor voices`: which voices there are, what is known of one, and bringing presets and recordings in."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from loquor.cli import recording
 from loquor.cli.console import MODEL_HELP, examples, in_words, print_json, print_table
 
 if TYPE_CHECKING:
-    from loquor.voices.voice import Card, Fingerprint, Voice
+    from loquor.voices.card import AnyCard, Fingerprint
+    from loquor.voices.recording import RecordedVoice
+    from loquor.voices.voice import Voice
 
 app = typer.Typer(
-    help="List, look at and import voices.",
+    help="List, look at, make and import voices.",
     no_args_is_help=True,
     epilog=examples(
         "loquor voices list",
         "loquor voices show en-Mike_man",
+        'loquor voices create ada --audio ada.wav --consent "Ada agreed to audiobooks, 3 May"',
         "loquor voices import en-Mike_man.pt it-Spk0_woman.pt",
     ),
 )
+recording.register(app)
 
 Model = Annotated[str | None, typer.Option("-m", "--model", help=MODEL_HELP)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -39,12 +44,12 @@ def list_voices(model: Model = None, as_json: Json = False) -> None:
     from loquor.voices.catalogue import catalogue
 
     folder = model_folder(model)
-    fingerprint = _fingerprint(folder)
-    rows = [_row(name, path, fingerprint) for name, path in catalogue(folder).items()]
+    fitting = _model_of(folder)
+    rows = [_row(name, path, fitting) for name, path in catalogue(folder).items()]
     if as_json:
         print_json(rows)
     elif rows:
-        header = ("name", "language", "fits", "source", "consent")
+        header = ("name", "kind", "language", "fits", "source", "consent")
         print_table(header, [[in_words(row[key]) for key in header] for row in rows])
     else:
         typer.echo("no voice is installed; `loquor voices import FILE.pt` adds one", err=True)
@@ -54,28 +59,21 @@ def list_voices(model: Model = None, as_json: Json = False) -> None:
 def show(name: Name, model: Model = None, as_json: Json = False) -> None:
     """Show what is known of a voice.
 
-    Its card, how long its prompt is, which model it belongs to, and whether that fits the model of -m.
+    Its card, how long it is, and whether the model of -m can speak with it.
     """
     from loquor.engine.load import model_folder
-    from loquor.voices.catalogue import catalogue, find_voice
+    from loquor.voices.catalogue import PRESET, SAVED, catalogue, find_voice
+    from loquor.voices.recording import open_voice
 
     folder = model_folder(model)
-    path = Path(name) if Path(name).suffix in (".safetensors", ".pt") else find_voice(name, catalogue(folder))
-    voice = _read(path)
-    read, heard = voice.length("lm"), voice.length("tts_lm")
-    facts: dict[str, Any] = {
-        **_card(voice),
-        "path": str(path),
-        "fits": _fits(voice, _fingerprint(folder)),
-        "prompt_tokens": read,
-        "prompt_frames": heard - read,
-        "model": {key: value for key, value in asdict(voice.model).items() if value != ""},
-    }
+    path = Path(name) if Path(name).suffix in (SAVED, PRESET) else find_voice(name, catalogue(folder))
+    voice = open_voice(path)
+    fits = not voice.misfits(_model_of(folder))
+    facts = _card(voice) | {"path": str(path), "fits": fits} | _contents(voice)
     if as_json:
         print_json(facts)
         return
-    model_facts = ", ".join(f"{key} {value}" for key, value in facts["model"].items())
-    rows = [[key.replace("_", " "), in_words(value)] for key, value in (facts | {"model": model_facts}).items()]
+    rows = [[key.replace("_", " "), _in_a_row(value)] for key, value in facts.items()]
     print_table(rows[0], rows[1:])
 
 
@@ -93,71 +91,75 @@ def import_voices(files: Files, name: NewName = None, consent: Consent = "", for
     """
     if name is not None and len(files) > 1:
         raise typer.BadParameter("one name is for one file", param_hint="--name")
-    from loquor.errors import VoiceError
-    from loquor.voices.catalogue import user_voices
+    from dataclasses import replace
 
-    voices = {}
+    from loquor.errors import VoiceError
+    from loquor.voices.catalogue import new_voice_file
+
+    voices: dict[Path, Voice | RecordedVoice] = {}
     for path in files:
-        voice = _renamed(_read(path), name if name is None else _plain(name), consent)
-        target = user_voices() / f"{_plain(voice.name)}.safetensors"
-        if target.exists() and not force:
-            raise VoiceError(f"{target} exists", hint="--force replaces it, --name gives the new one another name")
+        voice = _saved(path)
+        called = voice.name if name is None else name
+        target = new_voice_file(called, replace=force)
         if target in voices:
-            raise VoiceError(f"two of the files are called {voice.name}", hint="import one of them with --name")
-        voices[target] = voice
+            raise VoiceError(f"two of the files are called {called}", hint="import one of them with --name")
+        voices[target] = replace(voice, name=called, consent=consent or voice.consent)
     for target, voice in voices.items():
         voice.save(target)
         typer.echo(f"{voice.name}: {target}")
 
 
-def _read(path: Path) -> Voice:
-    from loquor.voices.voice import Voice, import_preset
-
-    return import_preset(path) if path.suffix == ".pt" else Voice.open(path)
-
-
-def _renamed(voice: Voice, name: str | None, consent: str) -> Voice:
-    from dataclasses import replace
-
-    return replace(voice, name=voice.name if name is None else name, consent=consent or voice.consent)
-
-
-def _plain(name: str) -> str:
-    """A name that can be a file's; VoiceError if it cannot."""
+def _saved(path: Path) -> Voice | RecordedVoice:
     from loquor.errors import VoiceError
+    from loquor.voices.catalogue import PRESET, SAVED
+    from loquor.voices.recording import open_voice
 
-    if not name.isprintable() or not name.strip() or name.startswith((".", "-")) or set(name) & set('/\\:*?"<>|'):
-        raise VoiceError(f"a voice cannot be called {name!r}", hint="use letters, digits, - and _: --name ada")
-    if name == "default":
-        raise VoiceError("a voice cannot be called 'default': that is the model's own choice", hint="give it a --name")
-    return name
+    if path.suffix not in (SAVED, PRESET):
+        raise VoiceError(
+            f"{path} is no saved voice",
+            hint=f'make one of a recording: loquor voices create NAME --audio {path} --consent "..."',
+        )
+    return open_voice(path)
 
 
-def _row(name: str, path: Path, fingerprint: Fingerprint) -> dict[str, Any]:
+def _row(name: str, path: Path, model: Fingerprint | None) -> dict[str, Any]:
     """A line of the list; a file that cannot be read has one too."""
     from loquor.errors import VoiceError
-    from loquor.voices.voice import read_card
+    from loquor.voices.card import read_card
 
     try:
         card = read_card(path)
     except VoiceError as error:
-        empty = {"name": name, "language": "", "source": f"damaged: {error}", "consent": ""}
+        empty = {"name": name, "kind": "", "language": "", "source": f"damaged: {error}", "consent": ""}
         return empty | {"path": str(path), "fits": False}
-    return _card(card) | {"name": name, "path": str(path), "fits": _fits(card, fingerprint)}
+    return _card(card) | {"name": name, "path": str(path), "fits": not card.misfits(model)}
 
 
-def _card(card: Card) -> dict[str, Any]:
-    return {"name": card.name, "language": card.language, "source": card.source, "consent": card.consent}
+def _card(card: AnyCard) -> dict[str, Any]:
+    keys = ("name", "kind", "language", "source", "consent")
+    return {key: getattr(card, key) for key in keys}
 
 
-def _fits(card: Card, fingerprint: Fingerprint) -> bool:
-    return not card.model.differences(fingerprint)
+def _contents(voice: Voice | RecordedVoice) -> dict[str, Any]:
+    """What only voices of its kind have."""
+    from loquor.voices.recording import RecordedVoice
+
+    if isinstance(voice, RecordedVoice):
+        sound = {"seconds": round(voice.seconds, 3), "level_dbfs": round(voice.level_dbfs, 1)}
+        return {"created": voice.created, **sound}
+    read, heard = voice.length("lm"), voice.length("tts_lm")
+    model = {key: value for key, value in asdict(voice.model).items() if value != ""}
+    return {"prompt_tokens": read, "prompt_frames": heard - read, "model": model}
 
 
-def _fingerprint(folder: Path) -> Fingerprint:
+def _in_a_row(value: Any) -> str:
+    return ", ".join(f"{key} {v}" for key, v in value.items()) if isinstance(value, dict) else in_words(value)
+
+
+def _model_of(folder: Path) -> Fingerprint | None:
+    """What a Realtime voice must say to fit the model in `folder`; None if that is no Realtime model."""
     from loquor.engine.speaker import fingerprint_of
-    from loquor.models import family_of
+    from loquor.models import REALTIME, family_of
     from loquor.models.realtime.checkpoint import read_config
 
-    family_of(folder)
-    return fingerprint_of(read_config(folder))
+    return fingerprint_of(read_config(folder)) if family_of(folder) is REALTIME else None

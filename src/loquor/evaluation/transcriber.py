@@ -5,18 +5,16 @@ project measures with (Jeffries et al., "Moonshine: Speech Recognition for Live 
 arXiv:2410.15608): it runs offline on one core, and its weights come inside a package of the package index.
 """
 
-import importlib.util
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from loquor.audio.resample import Waveform, resample
-from loquor.errors import MissingExtra
+from loquor.evaluation.packaged import Package
 
-MOONSHINE_HINT = "pip install 'loquor[eval]' && pip install --no-deps moonshine-voice==0.0.59"
+PACKAGE = Package("moonshine-voice", "moonshine_voice", "the speech recogniser")
 
 
 class Transcriber(Protocol):
@@ -40,10 +38,11 @@ class Moonshine:
     BEGIN, END = 1, 2
 
     def __init__(self, threads: int = 1) -> None:
-        folder = _find_assets()
-        self._encoder = _open(folder / "encoder_model.ort", threads)
-        self._decoder = _open(folder / "decoder_model_merged.ort", threads)
-        self._pieces = read_pieces((folder / "tokenizer.bin").read_bytes())
+        self._encoder, self._decoder = (
+            PACKAGE.session(PACKAGE.file("assets", "tiny-en", f"{part}.ort"), threads)
+            for part in ("encoder_model", "decoder_model_merged")
+        )
+        self._pieces = read_pieces(PACKAGE.file("assets", "tiny-en", "tokenizer.bin").read_bytes())
         self._cache_inputs = [i for i in self._decoder.get_inputs() if i.name.startswith("past_key_values")]
 
     def transcribe(self, waveform: Waveform, sample_rate_hz: int) -> str:
@@ -102,24 +101,3 @@ def read_pieces(data: bytes) -> list[bytes]:
         pieces.append(data[at : at + length])
         at += length
     return pieces
-
-
-def _find_assets() -> Path:
-    """The folder with the weights. The package is found but never imported: that would need its dependencies."""
-    spec = importlib.util.find_spec("moonshine_voice")
-    for location in (spec.submodule_search_locations or ()) if spec else ():
-        folder = Path(location, "assets", "tiny-en")
-        if (folder / "encoder_model.ort").is_file():
-            return folder
-    found = "moonshine-voice is installed without its weights" if spec else "moonshine-voice is not installed"
-    raise MissingExtra(f"the speech recogniser is missing: {found}", hint=MOONSHINE_HINT)
-
-
-def _open(path: Path, threads: int) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtra("the speech recogniser needs onnxruntime", hint=MOONSHINE_HINT) from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = threads
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

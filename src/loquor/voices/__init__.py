@@ -1,1 +1,1 @@
-"""Whose sound: saved voices, where they are kept, and the reader of published presets."""
+"""Whose sound: voices made of recordings or prefilled for a model, where they are kept, and published presets."""

@@ -14,6 +14,7 @@ from loquor.errors import VoiceError
 
 V = TypeVar("V")
 
+SAVED, PRESET = ".safetensors", ".pt"
 NEAREST = 5  # names shown when none fits
 
 
@@ -29,8 +30,38 @@ def catalogue(model: Path | None = None) -> dict[str, Path]:
     Where both have a name, the user's is meant.
     """
     folders = [*([model / "voices"] if model else []), user_voices()]
-    files = {file.stem: file for folder in folders for file in folder.glob("*.safetensors")}
+    files = {file.stem: file for folder in folders for file in folder.glob(f"*{SAVED}")}
     return dict(sorted(files.items()))
+
+
+def voice_file(voice: str, model: Path | None = None) -> Path:
+    """The file of a voice given by name or as a path: a saved voice, a preset, or any recording.
+
+    What looks like a path need not exist: opening it will tell. VoiceError for any other name that is not known.
+    """
+    known, path = catalogue(model), Path(voice)
+    if voice in known:
+        return known[voice]
+    if path.suffix in (SAVED, PRESET) or path.name != voice or path.is_file():
+        return path
+    try:
+        return find_voice(voice, known)
+    except VoiceError:
+        if path.suffix:
+            return path
+        raise
+
+
+def new_voice_file(name: str, replace: bool = False) -> Path:
+    """Where to save a voice of the user's called `name`; VoiceError if no file can have that name, or one has it."""
+    if not name.isprintable() or not name.strip() or name.startswith((".", "-")) or set(name) & set('/\\:*?"<>|'):
+        raise VoiceError(f"a voice cannot be called {name!r}", hint="use letters, digits, - and _, such as ada")
+    if name == "default":
+        raise VoiceError("a voice cannot be called 'default': that is the model's own choice", hint="name it otherwise")
+    path = user_voices() / f"{name}{SAVED}"
+    if path.exists() and not replace:
+        raise VoiceError(f"{path} exists", hint="--force replaces it, another name keeps both")
+    return path
 
 
 def find_voice(name: str, voices: Mapping[str, V]) -> V:

@@ -1,77 +1,24 @@
-"""A voice: the prefilled memory of a speaker, with a name, where it comes from, and which model it belongs to.
+"""A Realtime voice: the prefilled memory of a speaker, and which model it belongs to.
 
-Saved as safetensors: tensors as `presets.read_preset` names them, and everything else as one JSON object under the
-`loquor` key of the header, so any tool can show whose voice a file is without reading a tensor.
+Its tensors are named as `presets.read_preset` names them; `card` says how the file around them is laid out.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from loquor.checkpoints import write_atomically
-from loquor.configs import from_dict, require_int
-from loquor.errors import CheckpointError, ConfigError, VoiceError
+from loquor.errors import VoiceError
+from loquor.voices.card import Fingerprint, PromptCard, language_of, read_voice_file, save_voice_file
 from loquor.voices.presets import BRANCHES, read_preset
-
-HEADER_KEY = "loquor"
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """The model a voice was made by, as far as shapes tell; exactly, if both sides know `weights` (a hash)."""
-
-    text_layers: int  # of the lower model
-    speech_layers: int  # of the upper model
-    kv_heads: int
-    head_dim: int
-    hidden_size: int
-    weights: str = ""
-
-    def __post_init__(self) -> None:
-        shapes = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "weights"}
-        require_int("fingerprint", **shapes)
-        if not isinstance(self.weights, str):
-            raise ConfigError(f"fingerprint.weights must be text, got {self.weights!r}")
-
-    def differences(self, other: Fingerprint) -> list[str]:
-        """What does not match, as "name ours, not theirs"; a missing hash matches any."""
-        pairs = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in dataclasses.fields(self)}
-        return [
-            f"{name} {ours}, not {theirs}"
-            for name, (ours, theirs) in pairs.items()
-            if ours != theirs and not (name == "weights" and "" in (ours, theirs))
-        ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Card:
-    """What a voice file says of itself."""
-
-    name: str
-    language: str = ""  # such as "en"; empty if unknown
-    consent: str = ""  # who agreed to what use, in words
-    source: str = ""  # where the voice comes from
-    model: Fingerprint
-
-    def __post_init__(self) -> None:
-        texts = {f: getattr(self, f) for f in ("name", "language", "consent", "source")}
-        for f, text in texts.items():
-            if not isinstance(text, str) or (f == "name" and not text):
-                raise ConfigError(f"voice.{f} must be text, got {text!r}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Voice(Card):
+class Voice(PromptCard):
     """A card and the prompt's tensors: caches [1, kv_heads, P, head_dim] and hidden states [1, P, H] of four branches.
 
     Read-only: an engine copies the caches for each request.
@@ -105,47 +52,34 @@ class Voice(Card):
 
     def save(self, path: Path) -> None:
         """Write `path` whole or not at all; VoiceError if it cannot be written."""
-        card = {f.name: getattr(self, f.name) for f in dataclasses.fields(Card)}
-        header = {"format": FORMAT, **card, "model": dataclasses.asdict(self.model)}
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}
-        data = save(tensors, {HEADER_KEY: json.dumps(header, ensure_ascii=False)})
-
-        def write(beside: Path) -> None:
-            beside.write_bytes(data)
-
-        try:
-            write_atomically(path, write)
-        except CheckpointError as error:
-            raise VoiceError(str(error), hint=error.hint) from None
+        save_voice_file(path, self, self.tensors)
 
     @classmethod
     def open(cls, path: Path) -> Voice:
-        """The voice saved at `path`; VoiceError if there is none, or it is damaged."""
-        header, tensors = _read(path, with_tensors=True)
-        card = _card(path, header)
-        fields = {f.name: getattr(card, f.name) for f in dataclasses.fields(Card)}
+        """The voice saved at `path`; VoiceError if there is none, it is damaged, or it is a recording."""
+        card, tensors = read_voice_file(path)
+        if not isinstance(card, PromptCard):
+            raise VoiceError(
+                f"{path} is a {card.kind}, and a Realtime model needs a prompt that it made itself",
+                hint="long-form models speak with recordings; see `loquor voices list`",
+            )
+        fields = {f.name: getattr(card, f.name) for f in dataclasses.fields(card)}
         try:
             return cls(**fields, tensors=tensors)
         except VoiceError as error:
             raise VoiceError(f"{path}: {error}", hint=error.hint) from None
 
 
-def read_card(path: Path) -> Card:
-    """What the voice file at `path` says of itself; reads the header only."""
-    return _card(path, _read(path, with_tensors=False)[0])
-
-
 def import_preset(path: Path, consent: str = "") -> Voice:
     """A published Realtime preset (.pt) as a Voice: named by its file, `en-Davis_man.pt` is an English voice."""
     tensors = read_preset(path)
-    language = re.match(r"([a-z]{2,3})-", path.stem)
     try:
         model = fingerprint(tensors)
     except VoiceError as error:
         raise VoiceError(f"{path}: {error}") from None
     return Voice(
         name=path.stem,
-        language=language[1] if language else "",
+        language=language_of(path.stem),
         consent=consent,
         source=f"imported from the preset {path.name}",
         model=model,
@@ -185,34 +119,3 @@ def _branch_shape(branch: str, tensors: Mapping[str, Tensor]) -> tuple[int, tupl
     if not all(t.is_floating_point() for name, t in tensors.items() if name.startswith(f"{branch}.")):
         raise VoiceError(f"branch {branch} of a voice holds something else than floating-point numbers")
     return layers, (first[1], first[3], hidden.shape[2])
-
-
-def _card(path: Path, header: str) -> Card:
-    """The header's JSON as a card, strictly."""
-    try:
-        values = json.loads(header)
-        if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
-            raise ConfigError(f"is not in voice format {FORMAT}")
-        model = values.get("model")
-        values["model"] = from_dict(Fingerprint, model if isinstance(model, dict) else {}, "model", ignore=())
-        return from_dict(Card, values, "voice", ignore=())
-    except (ValueError, ConfigError) as error:
-        raise VoiceError(
-            f"{path}: its header cannot be used: {error}", hint="was it saved by a newer Loquor?"
-        ) from None
-
-
-def _read(path: Path, with_tensors: bool) -> tuple[str, dict[str, Tensor]]:
-    """The header's text and, if asked for, the tensors of a voice file."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get(HEADER_KEY)
-            tensors = {name: file.get_tensor(name) for name in file.keys()} if with_tensors else {}  # noqa: SIM118
-    except FileNotFoundError:
-        raise VoiceError(f"{path} does not exist") from None
-    except (SafetensorError, OSError) as error:
-        hint = "import it first with `import_preset`" if path.suffix == ".pt" else "expected a .safetensors voice"
-        raise VoiceError(f"{path} is no voice: {error}", hint=hint) from None
-    if header is None:
-        raise VoiceError(f"{path} is a safetensors file, but no voice", hint=f"its header has no {HEADER_KEY!r} entry")
-    return header, tensors
