@@ -89,7 +89,7 @@ class Subject:
         self.voice = voice_state(self.model, prefill(self.model, ids, latents, 1))
         self.window = torch.arange(config.text_window)[None] % config.text.vocab_size
         self.batch = RealtimeBatch(self.model)
-        self.sampler = self.batch.sampler(self.steps, False)
+        self.sampler = self.batch.sampler.with_steps(self.steps, False)
         self.state = self.voice.clone()
 
     def start(self) -> None:

@@ -91,6 +91,25 @@ def test_put_writes_those_rows_and_no_other_whatever_room_the_caches_have(
         assert_same(batch.select(torch.tensor([i])), streams[(i + 1) % VOICES] if i in rows else streams[i])
 
 
+@given(data=st.data())
+@settings(max_examples=20)
+def test_a_part_that_was_changed_is_put_back_and_the_rest_is_as_it_was(
+    streams: list[RealtimeState], data: st.DataObject
+) -> None:
+    rows = sorted(data.draw(st.sets(st.integers(0, VOICES - 1), min_size=1)))
+    batch = RealtimeState.join(streams)
+    with batch.part(rows) as part:
+        assert part.batch == len(rows)
+        assert (part is batch) == (len(rows) == VOICES)
+        part.condition += 1
+        part.text.reserve(part.text.capacity + 9)
+        part.text.length += 9
+    for i, before in enumerate(streams):
+        after = batch.select(torch.tensor([i]))
+        assert torch.equal(after.condition, before.condition + (i in rows))
+        assert int(after.text.length) == int(before.text.length) + 9 * (i in rows)
+
+
 def test_a_clone_shares_no_memory(model: RealtimeModel, streams: list[RealtimeState]) -> None:
     clone = streams[0].clone()
     before = streams[0].clone()

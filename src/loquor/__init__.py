@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from loquor.engine.dialogue import DialogueSpeaker
     from loquor.engine.load import load
     from loquor.engine.request import Chunk
     from loquor.engine.speaker import Speaker
@@ -13,10 +14,11 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["Chunk", "LoquorError", "Speaker", "Speech", "Voice", "__version__", "load"]
+__all__ = ["Chunk", "DialogueSpeaker", "LoquorError", "Speaker", "Speech", "Voice", "__version__", "load"]
 
 _HOMES = {
     "Chunk": "loquor.engine.request",
+    "DialogueSpeaker": "loquor.engine.dialogue",
     "LoquorError": "loquor.errors",
     "Speaker": "loquor.engine.speaker",
     "Speech": "loquor.engine.speech",

@@ -27,6 +27,7 @@ from loquor.tensor_file import TensorFile
 
 SHARD_BYTES = 2_000_000_000  # what the publishers' converter writes per file
 INDEX = "model.safetensors.index.json"
+CACHE_LINE = 64  # bytes; products sum in another order where a matrix begins elsewhere, so layouts would sound different
 OURS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")  # files `save` writes
 
 
@@ -124,8 +125,8 @@ def _weight_map(index: Path) -> dict[str, str]:
 def load(model: nn.Module, files: Files, entries: Iterable[Entry], dtype: torch.dtype | None = None) -> None:
     """Fill `model` (built `without_memory`) strictly: every tensor of ours, every tensor of the file.
 
-    Never is all of it held twice: what keeps its numbers stays a view of the file, and what is fused, reshaped or cast
-    takes the place of the pages it was made from.
+    Never is all of it held twice: what keeps its numbers and begins at a cache line stays a view of the file; what is
+    fused, reshaped, cast or moved takes the place of the pages it was made from.
 
     Raises CheckpointError naming the missing, unexpected or wrongly shaped tensor.
     """
@@ -142,7 +143,7 @@ def load(model: nn.Module, files: Files, entries: Iterable[Entry], dtype: torch.
         sources = _fitting(files, entry, wanted[entry.ours])
         tensor = entry.to_ours(sources)
         tensor = tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor
-        loaded[entry.ours] = tensor
+        loaded[entry.ours] = tensor = tensor.clone() if tensor.data_ptr() % CACHE_LINE else tensor
         for name, source in zip(entry.theirs, sources, strict=True):
             if tensor.untyped_storage().data_ptr() != source.untyped_storage().data_ptr():
                 files.release(name)

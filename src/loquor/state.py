@@ -7,6 +7,7 @@ attention and whole models alike. A saved voice and a paused conversation are a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -42,6 +43,17 @@ class State:
         """Write the rows of `source` [R, ...] over `rows` [R] of this state."""
         for f in fields(self):
             _put(getattr(self, f.name), rows, getattr(source, f.name))
+
+    @contextmanager
+    def part(self, rows: Sequence[int]) -> Iterator[Self]:
+        """The streams at `rows`, rising, to be updated: this state if these are all, else a copy that is put back."""
+        if len(rows) == self.batch:
+            yield self
+            return
+        index = torch.tensor(rows, device=next(self.leaves())[1].device)
+        part = self.select(index)
+        yield part
+        self.put(index, part)
 
     @classmethod
     def join(cls, states: Sequence[Self]) -> Self:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loquor.engine.realtime import RUNAWAY_FACTOR, RUNAWAY_FRAMES, RealtimeBatch, Stream
-from loquor.engine.request import Frame, Sampling
+from loquor.engine.request import RealtimeFrame, Sampling
 from loquor.errors import CapacityError, InputError
 from loquor.models.realtime.model import RealtimeModel, RealtimeState
 from loquor.models.realtime.prompt import voice_state
@@ -73,7 +73,7 @@ plans = st.builds(
 )
 
 
-def alone(model: RealtimeModel, plan: Plan) -> tuple[Stream, list[Frame]]:
+def alone(model: RealtimeModel, plan: Plan) -> tuple[Stream, list[RealtimeFrame]]:
     """All text at once, in a batch of its own."""
     batch, stream, frames = RealtimeBatch(model), plan.stream(model), []
     plan.feed(stream, 0, len(plan.ids))
@@ -83,10 +83,10 @@ def alone(model: RealtimeModel, plan: Plan) -> tuple[Stream, list[Frame]]:
     return stream, frames
 
 
-def together(model: RealtimeModel, scene: list[Plan]) -> list[tuple[Stream, list[Frame]]]:
+def together(model: RealtimeModel, scene: list[Plan]) -> list[tuple[Stream, list[RealtimeFrame]]]:
     """All in one batch, as their plans have it."""
     batch = RealtimeBatch(model)
-    spoken: list[tuple[Stream, list[Frame]]] = [(plan.stream(model), []) for plan in scene]
+    spoken: list[tuple[Stream, list[RealtimeFrame]]] = [(plan.stream(model), []) for plan in scene]
     step = 0
     while batch.streams or step <= max(plan.joins for plan in scene):
         for plan, (stream, frames) in zip(scene, spoken, strict=True):
@@ -102,7 +102,7 @@ def together(model: RealtimeModel, scene: list[Plan]) -> list[tuple[Stream, list
     return spoken
 
 
-def assert_same(frames: list[Frame], expected: list[Frame]) -> None:
+def assert_same(frames: list[RealtimeFrame], expected: list[RealtimeFrame]) -> None:
     assert [(f.text_end, f.finish) for f in frames] == [(f.text_end, f.finish) for f in expected]
     for name in ("latent", "waveform", "condition", "negative_condition"):
         ours, theirs = ([getattr(f, name) for f in each] for each in (frames, expected))

@@ -14,8 +14,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loquor.engine.speaker import Progress, Speaker
-from loquor.engine.speech import Speech
+from loquor.engine.speaker import Speaker
+from loquor.engine.speech import Progress, Speech
 from loquor.errors import CheckpointError, ConfigError, InputError, VoiceError
 from loquor.voices.voice import Voice
 from toy import NEVER, ToyTokenizer, named_voice, toy_config, toy_model, toy_speaker, write_toy

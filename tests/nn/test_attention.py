@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -92,6 +93,17 @@ def test_a_cache_that_grows_keeps_what_it_holds(capacity: int, wanted: int) -> N
     for grown, before in zip(cache.layers, layers, strict=True):
         assert torch.equal(grown.keys[:, :, :capacity], before.keys)
         assert torch.equal(grown.values[:, :, :capacity], before.values)
+
+
+def test_a_long_cache_copies_its_past_seldom() -> None:
+    """From nothing to 40 000 positions, one by one: an eighth more each time, once that is more than the least."""
+    cache = KVCache(layers=[LayerCache(noise(1, 1, 0, 1), noise(1, 1, 0, 1))], length=torch.tensor([0]))
+    capacities = []
+    while cache.capacity < 40_000:
+        cache.reserve(cache.capacity + 1)
+        capacities.append(cache.capacity)
+    assert len(capacities) < 40
+    assert all(new - old <= max(GROWTH, old // 8) for old, new in pairwise(capacities))
 
 
 def test_joining_leaves_the_caches_that_join_as_they_were() -> None:

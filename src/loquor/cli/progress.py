@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from loquor.engine.speaker import Progress
+from loquor.engine.speech import Progress
 
 Draw = Callable[[Progress, int], None]  # and how many characters are read
 

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from loquor.cli.console import MODEL_HELP, examples, print_json
+from loquor.cli.console import MODEL_HELP, AdapterOption, examples, print_json
 
 if TYPE_CHECKING:
     from loquor.audio import Sink
+    from loquor.engine.dialogue import DialogueSpeaker
+    from loquor.engine.request import Chunk
     from loquor.engine.speaker import Speaker
 
 DEFAULT_OUTPUT = "speech.wav"
@@ -29,15 +31,16 @@ OUTPUT_HELP = (
     "File to write: .wav, .flac, .mp3, .ogg or .opus, 24 kHz mono; - streams 16-bit little-endian PCM to stdout.  "
     f"[default: {DEFAULT_OUTPUT}; with --play, none]"
 )
-GUIDANCE_HELP = "Classifier-free guidance scale, 0 to 20; 1.0 is off.  [default: the model's own, else 1.5]"
-STEPS_HELP = "Solver steps per frame, 1 to 200.  [default: the model's own, else 5]"
+VOICE_HELP = "A name from `loquor voices list`, or a voice's file; a long-form model takes any recording of 3 to 60 s."
+GUIDANCE_HELP = "Classifier-free guidance scale, 0 to 20; 1.0 is off.  [default: the model's own, else 1.5 or 1.3]"
+STEPS_HELP = "Solver steps per frame, 1 to 200.  [default: the model's own, else 5 or 10]"
 
 Text = Annotated[
     str | None, typer.Argument(metavar="TEXT", help="What to say; - reads stdin and speaks as text arrives.")
 ]
 File = Annotated[str | None, typer.Option("-f", "--file", help="Read the text from a UTF-8 file.")]
 Model = Annotated[str | None, typer.Option("-m", "--model", help=MODEL_HELP)]
-VoiceName = Annotated[str, typer.Option("--voice", help="A name from `loquor voices list`, or a .safetensors voice.")]
+VoiceName = Annotated[str, typer.Option("--voice", help=VOICE_HELP)]
 Output = Annotated[str | None, typer.Option("-o", "--output", help=OUTPUT_HELP)]
 Play = Annotated[bool, typer.Option("--play", help="Play it while it is made; with -o, write it too.")]
 Guidance = Annotated[float | None, typer.Option("--guidance", help=GUIDANCE_HELP)]
@@ -55,6 +58,7 @@ def speak(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
     text: Text = None,
     file: File = None,
     model: Model = None,
+    adapter: AdapterOption = None,
     voice: VoiceName = "default",
     output: Output = None,
     play: Play = False,
@@ -78,7 +82,7 @@ def speak(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
 
     target = output or (None if play else DEFAULT_OUTPUT)
     sampling = {"guidance": guidance, "steps": steps, "seed": seed}
-    report = _say(loquor.load(model, device), source, Outlets(target, play), voice, sampling)
+    report = _say(loquor.load(model, device, adapter=adapter or ()), source, Outlets(target, play), voice, sampling)
     if as_json:
         print_json(asdict(report))
     elif output != "-":
@@ -155,9 +159,26 @@ def _text(text: str | None, file: str | None) -> str | Iterator[str]:
     return file_text(file) if file is not None else argument_text(text or "")
 
 
-def _say(speaker: Speaker, text: str | Iterator[str], outlets: Outlets, voice: str, sampling: dict[str, Any]) -> Report:
+def _spoken(
+    speaker: Speaker | DialogueSpeaker, text: str | Iterator[str], voice: str, sampling: dict[str, Any]
+) -> Iterator[Chunk]:
+    """Chunks of speech; a long-form model reads the whole text first."""
+    from loquor.engine.speaker import Speaker
+
+    if isinstance(speaker, Speaker):
+        return speaker.stream(text, voice=voice, **sampling)
+    return speaker.stream("".join(text), None if voice == "default" else voice, **sampling)
+
+
+def _say(
+    speaker: Speaker | DialogueSpeaker,
+    text: str | Iterator[str],
+    outlets: Outlets,
+    voice: str,
+    sampling: dict[str, Any],
+) -> Report:
     from loquor.cli.progress import progress_bar
-    from loquor.engine.speaker import Progress
+    from loquor.engine.speech import Progress
     from loquor.errors import InputError
 
     watch, frames, seconds, elapsed, first_ms = Watch(), 0, 0.0, 0.0, 0.0
@@ -165,7 +186,7 @@ def _say(speaker: Speaker, text: str | Iterator[str], outlets: Outlets, voice: s
     with ExitStack() as stack:
         sinks = outlets.open(stack, speaker.sample_rate_hz)
         draw = stack.enter_context(progress_bar(characters))
-        stream = speaker.stream(watch.started_by(text), voice=voice, **sampling)
+        stream = _spoken(speaker, watch.started_by(text), voice, sampling)
         for chunk in stack.enter_context(closing(stream)):  # type: ignore[type-var]
             frames, seconds, elapsed = frames + 1, chunk.end_s, watch.elapsed_s
             first_ms = first_ms or 1000 * elapsed

@@ -1,35 +1,47 @@
-"""From what a user calls a model to a speaker: the embedded voice, a folder, or a repository of the hub."""
+"""From what a user calls a model to its speaker: the embedded voice, a folder, or a repository of the hub."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from loquor.engine.speaker import Speaker
 from loquor.errors import CheckpointError, ConfigError
-from loquor.models import DTYPES, EMBEDDED, family_of
+from loquor.models import DTYPES, EMBEDDED, LONGFORM, Adapters, family_of
+
+if TYPE_CHECKING:
+    from loquor.engine.dialogue import DialogueSpeaker
 
 REPOSITORY = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 WANTED = ["*.json", "*.safetensors"]  # never a pickle, never code
 DEVICES = ("cpu", "cuda", "auto")
 
 
-def load(model: str | Path | None = None, device: str = "cpu", dtype: str | None = None) -> Speaker:
+def load(
+    model: str | Path | None = None, device: str = "cpu", dtype: str | None = None, adapter: Adapters = ()
+) -> Speaker | DialogueSpeaker:
     """A speaker: the embedded voice, that of a checkpoint folder, or of a hub repository `org/name[@revision]`.
 
-    `device` is cpu, cuda, or auto (cuda if there is one). `dtype` is float32, bfloat16 or float16; None means float32
-    on the CPU and what the files hold elsewhere. Raises CheckpointError if there is no sound model of that name,
-    ConfigError for a family, device or dtype that is not supported.
+    Realtime models give a `Speaker`, long-form models a `DialogueSpeaker`. `device` is cpu, cuda, or auto (cuda if
+    there is one). `dtype` is float32, bfloat16 or float16; None means what the files hold, but on the CPU float32 for
+    Realtime models, and for long-form ones in float16. `adapter` is one or several of a long-form model, each `path` or
+    `path@strength`, merged into its weights. Raises CheckpointError if there is no sound model of that name, or an
+    adapter does not fit it or changes nothing, ConfigError for a family, device or dtype that is not supported.
     """
     place = _device(device)
     if dtype is not None and dtype not in DTYPES:
         raise ConfigError(f"dtype {dtype!r} is not supported", hint=f"one of {', '.join(DTYPES)}")
-    folder = model_folder(model)
-    family_of(folder)
-    default = torch.float32 if place == "cpu" else None
-    return Speaker.open(folder, place, DTYPES[dtype] if dtype else default)
+    folder, chosen = model_folder(model), DTYPES[dtype] if dtype else None
+    family = family_of(folder)
+    family.choices(adapter)
+    if family is LONGFORM:
+        from loquor.engine.dialogue import DialogueSpeaker
+
+        return DialogueSpeaker.open(folder, place, chosen, adapter)
+    return Speaker.open(folder, place, chosen or (torch.float32 if place == "cpu" else None))
 
 
 def model_folder(model: str | Path | None = None) -> Path:

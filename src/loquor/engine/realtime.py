@@ -11,19 +11,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from loquor.diffusion.noise import Noise, SeededNoise
-from loquor.diffusion.sample import Guidance, Sampler
-from loquor.diffusion.solver import SolverConfig, solver_plan
-from loquor.engine.request import Frame, Sampling
+from loquor.engine.latents import LatentSampler
+from loquor.engine.request import RealtimeFrame, Sampling
 from loquor.errors import CapacityError
 from loquor.models.realtime.model import RealtimeModel, RealtimeState
-from loquor.nn.diffusion_head import Modulation
 from loquor.text.tokenizer import Token
 
 T = TypeVar("T")
@@ -72,7 +69,7 @@ class RealtimeBatch:
         self.model = model
         self.device = model.types.weight.device
         self.clear()
-        self.sampler = lru_cache(maxsize=16)(self._sampler)
+        self.sampler = LatentSampler(model.head)
 
     def clear(self) -> None:
         """Drop all streams."""
@@ -92,7 +89,7 @@ class RealtimeBatch:
         self.streams.append(stream)
 
     @torch.no_grad()
-    def step(self) -> list[tuple[Stream, Frame]]:
+    def step(self) -> list[tuple[Stream, RealtimeFrame]]:
         """One frame of every stream that can speak; streams that have ended are gone afterwards."""
         self._leave()
         self._read()
@@ -121,14 +118,8 @@ class RealtimeBatch:
     def _on(self, rows: list[int], work: Callable[[list[Stream], RealtimeState], T]) -> T:
         """`work` on some rows of the batch, in place when these are all."""
         assert self.state is not None
-        streams = [self.streams[i] for i in rows]
-        if len(rows) == len(self.streams):
-            return work(streams, self.state)
-        index = self._tensor(rows)
-        part = self.state.select(index)
-        result = work(streams, part)
-        self.state.put(index, part)
-        return result
+        with self.state.part(rows) as part:
+            return work([self.streams[i] for i in rows], part)
 
     def _read(self) -> None:
         """Give each stream at a window's boundary its next text."""
@@ -154,9 +145,9 @@ class RealtimeBatch:
     def _tensor(self, numbers: list[int] | list[list[int]]) -> Tensor:
         return torch.tensor(numbers, device=self.device)
 
-    def _speak(self, streams: list[Stream], state: RealtimeState) -> list[tuple[Stream, Frame]]:
+    def _speak(self, streams: list[Stream], state: RealtimeState) -> list[tuple[Stream, RealtimeFrame]]:
         conditions, negatives = state.condition.clone(), state.negative_condition.clone()
-        latents = self._sample(streams, conditions, negatives)
+        latents = self.sampler(streams, conditions, negatives)
         waveforms = self.model.decode(latents, state).float().cpu()
         logits = self.model.hear(latents, state).tolist()
         spoken = []
@@ -166,7 +157,7 @@ class RealtimeBatch:
             stream.left -= 1
             fed_back = stream.position <= stream.limit
             stream.finish = self._finish(stream, logits[i]) if fed_back else "limit"
-            frame = Frame(
+            frame = RealtimeFrame(
                 waveform=waveforms[i],
                 latent=latents[i],
                 condition=conditions[i],
@@ -184,33 +175,3 @@ class RealtimeBatch:
         allowed = RUNAWAY_FACTOR * self.model.config.speech_window * stream.windows + RUNAWAY_FRAMES
         over = stream.sampling.max_new_tokens is None and stream.text_closed and stream.frames >= allowed
         return "runaway" if over else None
-
-    def _sample(self, streams: list[Stream], conditions: Tensor, negatives: Tensor) -> Tensor:
-        """Latents [B, D]; streams with equal solver settings are sampled together."""
-        groups: dict[tuple[int, bool], list[int]] = {}
-        for i, stream in enumerate(streams):
-            groups.setdefault((stream.sampling.steps, stream.sampling.stochastic), []).append(i)
-        latents = conditions.new_empty(len(streams), self.model.config.latent_size)
-        for (steps, stochastic), rows in groups.items():
-            draws = torch.stack([_draws(streams[i], steps if stochastic else 0, latents.shape[1]) for i in rows])
-            guidance = Guidance(negatives[rows], torch.tensor([streams[i].sampling.guidance for i in rows]))
-            latents[rows] = self.sampler(steps, stochastic)(
-                conditions[rows], draws[:, 0], guidance, draws[:, 1:].transpose(0, 1) if stochastic else None
-            )
-        return latents
-
-    def _sampler(self, steps: int, stochastic: bool) -> Sampler[Modulation]:
-        head = self.model.config.head
-        config = SolverConfig(
-            beta_schedule=head.ddpm_beta_schedule,
-            num_train_timesteps=head.ddpm_num_steps,
-            prediction_type=head.prediction_type,
-            algorithm_type="sde-dpmsolver++" if stochastic else "dpmsolver++",
-        )
-        return Sampler(self.model.head, solver_plan(config, steps))
-
-
-def _draws(stream: Stream, steps: int, size: int) -> Tensor:
-    """Start noise and `steps` step noises of a stream's next frame, [1 + steps, D]."""
-    assert stream.noise is not None
-    return stream.noise.frame(stream.first_frame + stream.frames, (1 + steps, size))

@@ -43,15 +43,28 @@ def _require_whole(name: str, value: object, low: int, high: int, hint: str = ""
 
 @dataclass(frozen=True)
 class Frame:
-    """One step of one stream, as the model sees it."""
+    """One frame of one stream, as the model sees it."""
 
     waveform: Tensor  # [hop] float32
     latent: Tensor  # [D], normalised
     condition: Tensor  # [H], what the latent was sampled from
     negative_condition: Tensor  # [H]
+    finish: str | None  # why the stream ends with this frame: end, limit, runaway; None: it goes on
+
+
+@dataclass(frozen=True)
+class RealtimeFrame(Frame):
+    """A frame of an utterance whose text may still arrive."""
+
     end_logit: float | None  # None: the frame was not fed back, the limit was reached
     text_end: int  # characters read so far
-    finish: str | None  # why the utterance ends with this frame: end, limit, runaway; None: it goes on
+
+
+@dataclass(frozen=True)
+class LongformFrame(Frame):
+    """A frame of a script."""
+
+    features: Tensor  # [S], semantic: what the model hears of it
 
 
 @dataclass(frozen=True)
@@ -63,3 +76,4 @@ class Chunk:
     start_s: float
     end_s: float
     text_end: int  # characters of the text read before this was spoken
+    features: Tensor | None = None  # [N, S], semantic; only long-form models hear themselves

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
-import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from loquor.configs import read_json
+from loquor.engine.realtime import RealtimeBatch
 from loquor.engine.request import Chunk, Sampling
 from loquor.engine.session import Session
-from loquor.engine.speech import Speech
+from loquor.engine.speech import Progress, Recording, Speech
 from loquor.engine.utterances import UtteranceSplitter
 from loquor.engine.worker import Worker
 from loquor.errors import ConfigError, InputError, VoiceError
@@ -24,46 +22,14 @@ from loquor.models.realtime.checkpoint import load_realtime
 from loquor.models.realtime.model import RealtimeConfig, RealtimeModel, RealtimeState
 from loquor.models.realtime.prompt import voice_state
 from loquor.text.tokenizer import TextTokenizer, load_tokenizer
+from loquor.voices.card import Fingerprint, read_card
 from loquor.voices.catalogue import catalogue, find_voice
-from loquor.voices.voice import Fingerprint, Voice, read_card
-
-logger = logging.getLogger(__name__)
+from loquor.voices.voice import Voice
 
 SAMPLE_RATE_HZ = 24_000
 DEFAULTS_FILE = "loquor.json"  # beside config.json: {"voice": ..., "guidance": ..., "steps": ...}
 CONTEXT_SHARE = 0.75  # of the context that one utterance plans to fill
 UTTERANCE_STRETCH = 3  # a sentence may be this many times longer than `utterance_tokens` before it is cut
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a long synthesis is."""
-
-    frames: int
-    seconds: float
-    rtf: float
-
-
-class Recording:
-    """Gathers the chunks of a synthesis that begins now."""
-
-    def __init__(self, progress: Callable[[Progress], None] | None = None) -> None:
-        self.progress = progress
-        self.started = time.perf_counter()
-        self.chunks: list[Chunk] = []
-        self.first_audio_ms = float("nan")
-
-    @property
-    def elapsed_s(self) -> float:
-        return time.perf_counter() - self.started
-
-    def add(self, chunk: Chunk) -> None:
-        elapsed = self.elapsed_s
-        if not self.chunks:
-            self.first_audio_ms = 1000 * elapsed
-        self.chunks.append(chunk)
-        if self.progress:
-            self.progress(Progress(len(self.chunks), chunk.end_s, elapsed / chunk.end_s))
 
 
 class Speaker:
@@ -79,7 +45,7 @@ class Speaker:
         self.sample_rate_hz = SAMPLE_RATE_HZ
         defaults = folder / DEFAULTS_FILE if folder else None
         self.defaults = read_json(defaults) if defaults and defaults.exists() else {}
-        self._worker = Worker(model)
+        self._worker = Worker(RealtimeBatch(model))
         self._voices: dict[Path, tuple[str, RealtimeState]] = {}
 
     @classmethod
@@ -179,20 +145,10 @@ class Speaker:
             await asyncio.gather(pushing, return_exceptions=True)
 
     def _speech(self, text: str, session: Session, recording: Recording) -> Speech:
-        chunks = recording.chunks
-        if not chunks:
+        if not recording.chunks:
             raise InputError("the text holds nothing that can be spoken")
-        _tell_of_limits(session)
-        return Speech(
-            waveform=torch.cat([c.waveform for c in chunks]),
-            sample_rate_hz=self.sample_rate_hz,
-            latents=torch.cat([c.latents for c in chunks]),
-            text=text,
-            voice=session.voice,
-            finish=session.finish or "end",
-            compute_s=recording.elapsed_s,
-            first_audio_ms=recording.first_audio_ms,
-        )
+        session.tell_of_limits()
+        return recording.speech(self.sample_rate_hz, text, session.voice, session.finish or "end")
 
     def _sampling(self, guidance: float | None, steps: int | None, seed: int) -> Sampling:
         known: dict[str, Any] = {k: self.defaults[k] for k in ("guidance", "steps") if k in self.defaults}
@@ -219,7 +175,7 @@ class Speaker:
             return find_voice(name, known)
         if "voice" in self.defaults:
             return find_voice(str(self.defaults["voice"]), known)
-        fitting = [path for path in known.values() if not read_card(path).model.differences(self.fingerprint)]
+        fitting = [path for path in known.values() if not read_card(path).misfits(self.fingerprint)]
         if not fitting:
             raise VoiceError("no voice is installed for this model", hint="loquor voices import FILE.pt")
         return fitting[0]
@@ -262,13 +218,7 @@ def _chunks(session: Session, pieces: Iterable[str] | None = None) -> Iterator[C
         session.cancel()
     if failures:
         raise failures[0]
-    _tell_of_limits(session)
-
-
-def _tell_of_limits(session: Session) -> None:
-    """Speech that was cut off does not pass in silence."""
-    if session.finish in ("limit", "runaway"):
-        logger.warning("the speech did not end by itself but by %s", session.finish)
+    session.tell_of_limits()
 
 
 async def _push(session: Session, text: str | AsyncIterable[str]) -> None:

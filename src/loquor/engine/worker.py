@@ -1,7 +1,7 @@
-"""One thread that steps a batch for all sessions of a model.
+"""One thread that steps a batch for all sessions of a model, whatever its family.
 
-Callers in any thread open sessions, push text and take chunks; they never touch the batch. Between two frames the
-worker lets new utterances in and hands out what was spoken.
+Callers in any thread open lanes, put streams into them and take frames; they never touch the batch. Between two steps
+the worker lets new streams in and hands out what was spoken.
 """
 
 from __future__ import annotations
@@ -11,24 +11,56 @@ import queue
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
-from loquor.engine.realtime import RealtimeBatch, Stream
 from loquor.engine.request import Frame
-from loquor.models.realtime.model import RealtimeModel
 
 Event = Frame | BaseException | None  # None: all has been said
 
 
-class Lane:
-    """The utterances of one session, spoken one after the other. A lane that has ended is let go by its worker."""
+class AnyStream(Protocol):
+    """What a worker knows of a stream: speech that its batch takes part by part, and that ends."""
+
+    cancelled: bool  # the batch lets go of it at its next step
+    finish: str | None  # how it ended; None: it goes on
+    frames: int  # it has said
+    first_frame: int  # number of the first, for the noise
+
+
+S = TypeVar("S", bound=AnyStream)
+
+
+class Batch(Protocol[S]):
+    """Streams that share every pass of one model. Not thread-safe: one thread steps it."""
+
+    @property
+    def streams(self) -> Sequence[S]:
+        """All that have joined and not ended."""
+
+    def join(self, stream: S) -> None:
+        """Let `stream` take part from the next step on; an error if it cannot."""
+
+    def step(self) -> Sequence[tuple[S, Frame]]:
+        """One frame of every stream that can speak; streams that have ended are gone afterwards."""
+
+    @property
+    def can_speak(self) -> bool:
+        """Whether a step would do anything."""
+
+    def clear(self) -> None:
+        """Drop all streams."""
+
+
+class Lane(Generic[S]):
+    """The streams of one session, spoken one after the other. A lane that has ended is let go by its worker."""
 
     def __init__(self, wake: threading.Condition) -> None:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self.waiting: deque[Stream] = deque()  # the first may be in the batch
-        self.closed = False  # no utterance will follow
+        self.waiting: deque[S] = deque()  # the first may be in the batch
+        self.closed = False  # no stream will follow
         self.cancelled = False
-        self.frames = 0  # of the utterances that have ended
+        self.frames = 0  # of the streams that have ended
         self.finish: str | None = None  # how they ended: "end" if all did by themselves, else what stopped one first
         self.listener: Callable[[], None] | None = None  # called by the worker when there is a new event
         self._wake = wake
@@ -49,7 +81,7 @@ class Lane:
             listener()
 
     def retire(self) -> None:
-        """Let go of the first utterance, which has ended or is not wanted any more."""
+        """Let go of the first stream, which has ended or is not wanted any more."""
         stream = self.waiting.popleft()
         stream.cancelled = True
         self.frames += stream.frames
@@ -57,18 +89,18 @@ class Lane:
             self.finish = stream.finish or "cancelled"
 
 
-class Worker:
+class Worker(Generic[S]):
     """Steps the batch while any lane has something to say; the thread ends when none is left."""
 
-    def __init__(self, model: RealtimeModel) -> None:
-        self.batch = RealtimeBatch(model)
-        self.lanes: list[Lane] = []
+    def __init__(self, batch: Batch[S]) -> None:
+        self.batch = batch
+        self.lanes: list[Lane[S]] = []
         self.wake = threading.Condition()
         self.thread: threading.Thread | None = None
         _WORKERS.add(self)
 
-    def open(self) -> Lane:
-        lane = Lane(self.wake)
+    def open(self) -> Lane[S]:
+        lane = Lane[S](self.wake)
         with self.wake:
             self.lanes.append(lane)
             if self.thread is None:
@@ -97,15 +129,15 @@ class Worker:
                     return False
                 self.wake.wait()
 
-    def _admit(self, lane: Lane) -> bool:
-        """Finished utterances out, the next one in; False if the lane has ended."""
+    def _admit(self, lane: Lane[S]) -> bool:
+        """Finished streams out, the next one in; False if the lane has ended."""
         while lane.waiting and (lane.waiting[0].finish or lane.cancelled):
             lane.retire()
         if lane.cancelled or (lane.closed and not lane.waiting):
             lane.put(None)
             return False
         if lane.waiting and lane.waiting[0] not in self.batch.streams:
-            lane.waiting[0].first_frame = lane.frames
+            lane.waiting[0].first_frame += lane.frames
             try:
                 self.batch.join(lane.waiting[0])
             except Exception as error:  # it concerns this lane only
@@ -113,13 +145,13 @@ class Worker:
                 return False
         return True
 
-    def _deliver(self, stream: Stream, frame: Frame) -> None:
+    def _deliver(self, stream: S, frame: Frame) -> None:
         for lane in self.lanes:
             if lane.waiting and lane.waiting[0] is stream and not lane.cancelled:
                 lane.put(frame)
 
     def _fail(self, error: BaseException) -> None:
-        """Whoever had an utterance in the batch hears what broke; the others never notice."""
+        """Whoever had a stream in the batch hears what broke; the others never notice."""
         with self.wake:
             lost = [lane for lane in self.lanes if lane.waiting and lane.waiting[0] in self.batch.streams]
             self.lanes = [lane for lane in self.lanes if lane not in lost]
@@ -128,7 +160,7 @@ class Worker:
                 lane.put(error)
 
 
-_WORKERS: weakref.WeakSet[Worker] = weakref.WeakSet()
+_WORKERS: weakref.WeakSet[Worker[Any]] = weakref.WeakSet()
 _THREADS: weakref.WeakSet[threading.Thread] = weakref.WeakSet()  # those that are just leaving too
 
 

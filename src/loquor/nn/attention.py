@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from loquor.state import State
 
 GROWTH = 256  # positions a full cache grows by at least
+GROWTH_SHARE = 8  # and at least by this part of itself, an eighth: a long stream copies its past a few times, not often
 
 
 @dataclass
@@ -43,7 +44,7 @@ class KVCache(State):
         """Make room for `positions` in all, keeping what is cached."""
         missing = positions - self.capacity
         if missing > 0:
-            extra = max(missing, GROWTH)
+            extra = max(missing, GROWTH, self.capacity // GROWTH_SHARE)
             for layer in self.layers:
                 layer.keys, layer.values = (F.pad(t, (0, 0, 0, extra)) for t in (layer.keys, layer.values))
 
@@ -141,10 +142,11 @@ class Attention(nn.Module):
         for past, new in ((cache.keys, k), (cache.values, v)):
             past.transpose(1, 2)[rows, where.index] = new.transpose(1, 2)
         group = self.heads // self.kv_heads
+        mask = where.mask.repeat(1, 1, group, 1) if length > 1 else where.mask
         y = F.scaled_dot_product_attention(
             q.reshape(batch, self.kv_heads, group * length, dim),
             cache.keys[:, :, : where.span],
             cache.values[:, :, : where.span],
-            attn_mask=where.mask.repeat(1, 1, group, 1),
+            attn_mask=mask,
         )
         return y.view(batch, self.heads, length, dim)

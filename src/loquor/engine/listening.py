@@ -1,0 +1,95 @@
+"""Taking what a lane says: chunk by chunk, as they are made, from any thread or coroutine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterator
+from queue import Empty
+from typing import Generic, Self
+
+from loquor.engine.request import Chunk, Frame
+from loquor.engine.worker import Lane, S
+
+logger = logging.getLogger(__name__)
+
+
+class Listening(ABC, Generic[S]):
+    """The listener's end of a lane. One that is dropped cancels its lane."""
+
+    def __init__(self, lane: Lane[S], frame_s: float) -> None:
+        self._lane, self._frame_s = lane, frame_s
+        self._frames = 0
+        weakref.finalize(self, lane.cancel).atexit = False
+
+    @property
+    def finish(self) -> str | None:
+        """How its streams ended: "end" if all did by themselves, else what stopped one first other: limit, runaway or
+        cancelled. Final once all has been said; None if nothing was."""
+        return self._lane.finish
+
+    def tell_of_limits(self) -> None:
+        """Speech that was cut off does not pass in silence."""
+        if self.finish in ("limit", "runaway"):
+            logger.warning("the speech did not end by itself but by %s", self.finish)
+
+    @abstractmethod
+    def end(self) -> None:
+        """Nothing more will come; iteration stops when all has been said."""
+
+    def cancel(self) -> None:
+        """Stop within one step; what was spoken so far can still be taken."""
+        self._lane.cancel()
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Chunks of one frame, until the session has ended and all is said."""
+        while (chunk := self.next_chunk()) is not None:
+            yield chunk
+
+    async def __aiter__(self) -> AsyncIterator[Chunk]:
+        """The same for coroutines; waiting for a chunk takes no thread."""
+        loop, ready = asyncio.get_running_loop(), asyncio.Event()
+
+        def listener() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+                loop.call_soon_threadsafe(ready.set)
+
+        self._lane.listener = listener
+        while True:
+            ready.clear()
+            try:
+                chunk = self.next_chunk(wait=False)
+            except Empty:
+                await ready.wait()
+                continue
+            if chunk is None:
+                return
+            yield chunk
+
+    def next_chunk(self, wait: bool = True) -> Chunk | None:
+        """The next chunk; None when all has been said. Raises what broke generation, and queue.Empty where there is no
+        chunk yet and the caller will not wait."""
+        event = self._lane.events.get(block=wait)
+        if isinstance(event, Frame):
+            self._frames += 1
+            return self._chunk(event, (self._frames - 1) * self._frame_s)
+        self._lane.put(None)  # whoever asks again hears the same
+        if event is not None:
+            raise event
+        return None
+
+    @abstractmethod
+    def _chunk(self, frame: Frame, start_s: float) -> Chunk:
+        """What a listener gets of a frame."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.end()
+        else:
+            self.cancel()
