@@ -1,7 +1,7 @@
 """Sound as files, streams and levels: waveforms are mono float32 [T] in [-1, 1]."""
 
 from loquor.audio.io import read, write
-from loquor.audio.level import normalize_level, trim_silence
+from loquor.audio.level import normalize_level, sound_span
 from loquor.audio.resample import StreamResampler, Waveform, resample
 from loquor.audio.sink import CONTAINERS, Sink, open_sink, pcm16
 
@@ -15,6 +15,6 @@ __all__ = [
     "pcm16",
     "read",
     "resample",
-    "trim_silence",
+    "sound_span",
     "write",
 ]

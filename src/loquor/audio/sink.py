@@ -60,11 +60,11 @@ class Sink(Protocol):
     """Takes speech chunk by chunk."""
 
     def write(self, chunk: Waveform) -> None:
-        """chunk [T] in [-1, 1]; louder samples are clipped, samples that are no numbers raise AudioError."""
+        """chunk [T] (or [T, C]) in [-1, 1]; louder samples are clipped, samples that are no number raise AudioError."""
         ...
 
 
-def open_sink(target: str | Path, sample_rate_hz: int) -> AbstractContextManager[Sink]:
+def open_sink(target: str | Path, sample_rate_hz: int, channels: int = 1) -> AbstractContextManager[Sink]:
     """A sink for `with`: a file whose suffix names its format, or for "-" 16-bit little-endian PCM on stdout.
 
     The file exists when the block ends without an exception, else nothing is left behind. A reader of stdout that has
@@ -74,7 +74,13 @@ def open_sink(target: str | Path, sample_rate_hz: int) -> AbstractContextManager
     if str(target) == "-":
         return _stdout_sink(sample_rate_hz)
     path = Path(target)
-    return _file_sink(path, _container(path, sample_rate_hz), sample_rate_hz)
+    return _file_sink(path, _container(path, sample_rate_hz), sample_rate_hz, channels)
+
+
+def require_writable(path: str | Path, sample_rate_hz: int) -> None:
+    """Raises what `open_sink` would for a file, and leaves nothing behind."""
+    target = Path(path)
+    _FileSink(target, _container(target, sample_rate_hz), sample_rate_hz, channels=1).discard()
 
 
 def pcm16(waveform: Waveform) -> npt.NDArray[np.int16]:
@@ -96,8 +102,8 @@ def _container(path: Path, sample_rate_hz: int) -> Container:
 
 
 @contextmanager
-def _file_sink(path: Path, container: Container, sample_rate_hz: int) -> Iterator[Sink]:
-    sink = _FileSink(path, container, sample_rate_hz)
+def _file_sink(path: Path, container: Container, sample_rate_hz: int, channels: int) -> Iterator[Sink]:
+    sink = _FileSink(path, container, sample_rate_hz, channels)
     try:
         yield sink
         sink.commit()
@@ -121,12 +127,12 @@ def _stdout_sink(sample_rate_hz: int) -> Iterator[Sink]:
 class _FileSink:
     """Encodes into a file beside the wanted one, until `commit` gives it its name or `discard` removes it."""
 
-    def __init__(self, path: Path, container: Container, sample_rate_hz: int) -> None:
+    def __init__(self, path: Path, container: Container, sample_rate_hz: int, channels: int) -> None:
         self._path, self._is_lossless = path, container.is_lossless
         self._target = Path(os.path.realpath(path))  # a link stays, the file it points to is replaced
         with _failures_named(path):
             self._output = _NotingFile(self._target.with_name(f".loquor-{secrets.token_hex(6)}.part"))
-            self._encoder = self._start_encoder(container, sample_rate_hz)
+            self._encoder = self._start_encoder(container, sample_rate_hz, channels)
         self._is_empty = True
 
     def write(self, chunk: Waveform) -> None:
@@ -150,10 +156,10 @@ class _FileSink:
             self._encoder.close()
         self._output.remove()
 
-    def _start_encoder(self, container: Container, sample_rate_hz: int) -> soundfile.SoundFile:
+    def _start_encoder(self, container: Container, sample_rate_hz: int, channels: int) -> soundfile.SoundFile:
         try:
             encoder = soundfile.SoundFile(
-                self._output, "w", sample_rate_hz, 1, container.subtype, format=container.format
+                self._output, "w", sample_rate_hz, channels, container.subtype, format=container.format
             )
             encoder.comment = COMMENT
             return encoder

@@ -1,0 +1,1 @@
+"""Production of an episode: a script and its voices, take by take, to one recording."""
