@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import loquor
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONSOLE = [
@@ -28,7 +30,8 @@ pytestmark = pytest.mark.skipif(not SCRIPT.exists(), reason="loquor is not insta
 
 
 def run(command: str, folder: Path) -> str:
-    environment = os.environ | {"PATH": f"{SCRIPT.parent}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "120"}
+    path = f"{SCRIPT.parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "COLUMNS": "120", "LOQUOR_VOICES": str(folder / "voices")}
     done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}: {done.stderr}"
     return done.stdout
@@ -38,10 +41,20 @@ def without_numbers(text: str) -> str:
     return re.sub(r"\d+(\.\d+)?", "N", text).strip()
 
 
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some seconds of somebody's speech."""
+    speech = loquor.load().speak("This is how I sound when I read a long sentence to somebody.")
+    return speech.save(tmp_path_factory.mktemp("recordings") / "somebody.wav")
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, recording: Path) -> Path:
     """What the commands expect to find where they run."""
     (tmp_path / "chapter.txt").write_text("Call me later. It is only the first chapter.", encoding="utf-8")
+    (tmp_path / "talk.txt").write_text("Ada: Are you there?\nBob: I am.\n", encoding="utf-8")
+    for name in ("ada.wav", "bob.wav"):
+        shutil.copyfile(recording, tmp_path / name)
     (tmp_path / "src").symlink_to(ROOT / "src")
     return tmp_path
 

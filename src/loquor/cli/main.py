@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from loquor.cli import operate, speak, voices
+from loquor.cli import operate, podcast, speak, voices
 from loquor.cli.console import examples
 from loquor.errors import LoquorError
 
@@ -32,6 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 speak.register(app)
+podcast.register(app)
 app.add_typer(voices.app, name="voices")
 operate.register(app)
 
