@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from loquor import Voice
 from loquor.cli.conversion import convert
+from loquor.evaluation.packaged import Package
 from loquor.voices.recording import RecordedVoice
 from toy_longform import toy_waveform
 from toy_longform import write_toy as write_longform
@@ -160,6 +161,13 @@ def test_what_would_surprise_is_a_warning(loquor, broken, harm, name):
     done = loquor("doctor", "-m", broken, "--json")
     assert done.code == 0
     assert (before.get(name, "ok"), verdicts(done)[name]) == ("ok", "warn")
+
+
+def test_instruments_that_are_missing_are_named_with_the_line_that_installs_them(loquor, toy_folder, monkeypatch):
+    monkeypatch.setattr("loquor.evaluation.mos.PACKAGE", Package("speechmos", "not_there", "the predictor"))
+    checks = {check["name"]: check for check in loquor("doctor", "-m", toy_folder, "--json").json}
+    assert "speechmos" not in checks["instruments"]["detail"] and "silero-vad" in checks["instruments"]["detail"]
+    assert "speechmos==" in checks["instruments"]["advice"]
 
 
 def test_a_missing_model_fails(loquor, tmp_path):

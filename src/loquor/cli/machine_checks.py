@@ -14,7 +14,7 @@ LITTLE_MEMORY = 2_000_000_000
 
 
 def machine_checks() -> list[Check]:
-    return [_python(), _torch(), _processor(), _accelerator(), _memory(), _audio(), _playing(), _voices_folder()]
+    return [_python(), _torch(), _processor(), _accelerator(), _memory(), *_media(), _instruments(), _voices_folder()]
 
 
 def _python() -> Check:
@@ -89,6 +89,34 @@ def _audio() -> Check:
     if missing:
         return Check("audio files", "warn", f"{detail}: cannot write {', '.join(missing)}", "pip install -U soundfile")
     return Check("audio files", "ok", f"{detail}: {', '.join(CONTAINERS)}")
+
+
+def _media() -> list[Check]:
+    return [_audio(), _ffmpeg(), _playing()]
+
+
+def _ffmpeg() -> Check:
+    from loquor.audio.decode import EXTRA
+
+    try:
+        import av
+    except ImportError:
+        return Check("ffmpeg", "ok", "m4a, masters and chapters are not installed", f"if you want them: {EXTRA}")
+    return Check("ffmpeg", "ok", f"{av.ffmpeg_version_info}, av {av.__version__}")
+
+
+def _instruments() -> Check:
+    """What speech is measured with: none is needed to speak."""
+    from loquor.evaluation.mos import PACKAGE as PREDICTOR
+    from loquor.evaluation.packaged import INSTALL_HINT
+    from loquor.evaluation.similarity import PACKAGE as ENCODER
+    from loquor.evaluation.transcriber import PACKAGE as RECOGNISER
+    from loquor.evaluation.voice_activity import PACKAGE as DETECTOR
+
+    packages = (RECOGNISER, DETECTOR, PREDICTOR, ENCODER)
+    found = [package.name for package in packages if package.is_installed]
+    advice = "" if len(found) == len(packages) else f"if you want all: {INSTALL_HINT}"
+    return Check("instruments", "ok", ", ".join(found) or "none is installed", advice)
 
 
 def _playing() -> Check:

@@ -34,6 +34,10 @@ class Package:
         found = "is installed without its weights" if spec else "is not installed"
         raise MissingExtra(f"{self.purpose} is missing: {self.name} {found}", hint=INSTALL_HINT)
 
+    @property
+    def is_installed(self) -> bool:
+        return importlib.util.find_spec(self.module) is not None
+
     def session(self, path: Path, threads: int = 1) -> Any:
         """The model in `path`, ready to run on the CPU."""
         try:
