@@ -92,10 +92,10 @@ def prepare(folder: Path, minutes: float, speakers: int) -> None:
 def start(folder: Path, speakers: int) -> subprocess.Popen[str]:
     """The command, at work in `folder`."""
     cast = ",".join(f"{i + 1}={i}.wav" for i in range(speakers))
-    wanted = ["--stems", "--srt", "--chapters", "--master", "--report", "report.json", "--retakes", "0", "--json"]
+    wanted = ["--stems", "--srt", "--chapters", "--master", "--report", "report.json", "--retakes", "0"]
     run = "from loquor.cli.main import run; run()"
     line = [sys.executable, "-c", run, "podcast", "talk.txt", "--cast", cast, "-m", "toy", "-o", "talk.flac", *wanted]
-    return subprocess.Popen(line, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(line, cwd=folder, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
 def watch(process: subprocess.Popen[str], folder: Path, every_s: float, kill_at: float) -> list[Sample]:
@@ -191,10 +191,10 @@ def main() -> None:
         for kill_at in filter(None, (options.kill_at, math.inf)):
             process = start(folder, options.speakers)
             samples = watch(process, folder, options.every, kill_at)
-            out, err = process.communicate()
+            _, err = process.communicate()
         if process.returncode:
             raise SystemExit(f"loquor podcast ended with {process.returncode}: {err}")
-        report = json.loads(out)
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         digest = hashlib.sha256((folder / "talk.flac").read_bytes()).hexdigest()
     found = figures(samples, report) | {"sha256": digest}
     draw(samples, options.picture)
