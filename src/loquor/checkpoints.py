@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,8 @@ from loquor.tensor_file import TensorFile
 
 SHARD_BYTES = 2_000_000_000  # what the publishers' converter writes per file
 INDEX = "model.safetensors.index.json"
-CACHE_LINE = 64  # bytes; products sum in another order where a matrix begins elsewhere, so layouts would sound different
+CACHE_LINE = 64  # bytes; where a matrix begins elsewhere its products sum in another order, and layouts sound different
+PARTIAL = ".partial-"  # begins the name of a file that is not yet in its place
 OURS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")  # files `save` writes
 
 
@@ -241,10 +243,18 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a file beside `path`, then put it in place; on any failure nothing is left behind."""
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as beside:
-            temporary = Path(beside) / path.name
-            write(temporary)
-            temporary.replace(path)
+        beside = path.with_name(f"{PARTIAL}{secrets.token_hex(6)}-{path.name}")
+        try:
+            write(beside)
+            beside.replace(path)
+        finally:  # one call, as a signal may raise anywhere: an interrupted removal of a folder would hide it
+            beside.unlink(missing_ok=True)
+
+
+def discard_partial(folder: Path) -> None:
+    """Remove what killed runs were about to write into `folder`; nobody may be writing there now."""
+    for leftover in folder.glob(f"{PARTIAL}*"):
+        leftover.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

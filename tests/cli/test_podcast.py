@@ -292,9 +292,10 @@ def test_a_run_that_is_told_to_stop_says_how_to_go_on(started):
     wait_for_takes(1, process)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.returncode == 128 + signal.SIGTERM, err
     assert "warning: stopped; finished takes are in long.wav.takes: the same command goes on from there" in err
-    assert sorted(os.listdir("long.wav.takes"))[:2] == ["plan.json", "take-00000.safetensors"]
+    kept = sorted(name for name in os.listdir("long.wav.takes") if not name.startswith("."))  # one may just be written
+    assert kept[:2] == ["plan.json", "take-00000.safetensors"]
     assert not os.path.exists("long.wav")
 
 

@@ -6,14 +6,12 @@ Nothing heavy is imported here or at the top of a command's module, so that `--h
 from __future__ import annotations
 
 import logging
-import signal
 import sys
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-from loquor.cli import operate, podcast, speak, voices
+from loquor.cli import interruption, operate, podcast, speak, voices
 from loquor.cli.console import examples
 from loquor.errors import LoquorError
 
@@ -74,19 +72,18 @@ class _Lines(logging.Formatter):
 
 
 def run() -> None:
-    """The `loquor` command. Exit codes: 0 done, 1 our error or a failed check, 2 usage, 130 interrupted."""
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _terminate)
+    """The `loquor` command. Exit codes: 0 done, 1 our error or a failed check, 2 usage, 128 + n ended by signal n."""
+    interruption.listen()
     try:
         app(prog_name="loquor")
     except LoquorError as error:
-        print(f"error: {error}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
-        sys.exit(1)
-
-
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    """Let `with` blocks clean up before a polite kill ends us."""
-    sys.exit(128 + number)
+        if not interruption.told:
+            print(f"error: {error}", file=sys.stderr)
+            if error.hint:
+                print(f"hint: {error.hint}", file=sys.stderr)
+            sys.exit(1)
+    except Exception:
+        if not interruption.told:
+            raise
+    if interruption.told:
+        sys.exit(interruption.exit_code())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loquor.cli.interruption import when_interrupted
 from loquor.cli.podcast_progress import podcast_progress
 from loquor.engine.dialogue import DialogueSpeaker
 from loquor.engine.load import load, model_folder
@@ -62,14 +63,14 @@ def produce(order: Order) -> Episode:
     known = {name: speaker.defaults[name] for name in ("guidance", "steps")}
     settings = Settings(Sampling(**(known | given)), order.retakes, order.carry_s)
     production = Production(plan(order.script), cast, settings)
-    try:
-        with podcast_progress() as draw:
-            return produce_episode(speaker, production, order.outputs, ears, draw, order.restart)
-    except (KeyboardInterrupt, SystemExit):
+
+    def tell() -> None:
         if order.outputs.takes.exists():
             told = "stopped; finished takes are in %s: the same command goes on from there"
             logger.warning(told, order.outputs.takes)
-        raise
+
+    with when_interrupted(tell), podcast_progress() as draw:
+        return produce_episode(speaker, production, order.outputs, ears, draw, order.restart)
 
 
 def _model(model: str | None) -> Path:
