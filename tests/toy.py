@@ -94,6 +94,8 @@ class ToyTokenizer:
 
     vocab_size = VOCABULARY
     newline = 0
+    negative_id = NEGATIVE_ID
+    voice_id = None
 
     def encode(self, text: str) -> list[int]:
         stream = self.stream()

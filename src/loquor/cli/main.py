@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from loquor.cli import interruption, operate, podcast, speak, voices
+from loquor.cli import data, interruption, operate, podcast, speak, voices
 from loquor.cli.console import examples
 from loquor.errors import LoquorError
 
@@ -32,6 +32,7 @@ app = typer.Typer(
 speak.register(app)
 podcast.register(app)
 app.add_typer(voices.app, name="voices")
+app.add_typer(data.app, name="data")
 operate.register(app)
 
 
