@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from loquor.audio.resample import resample
 from loquor.errors import InputError
 from loquor.training.corpus import Utterance
 
@@ -44,15 +47,42 @@ class Corpus:
         piece = self.shards[u.shard][u.start_samples : u.start_samples + u.samples]
         return torch.from_numpy(piece.astype(np.float32) / 32768)
 
+    def excerpt(self, generator: torch.Generator, samples: int) -> Tensor:
+        """A random piece [1, samples]; an utterance shorter than that is followed by silence."""
+        u = self.utterances[int(torch.randint(len(self), (1,), generator=generator))]
+        start = int(torch.randint(max(0, u.samples - samples) + 1, (1,), generator=generator)) + u.start_samples
+        piece = self.shards[u.shard][start : start + min(samples, u.samples)].astype(np.float32)
+        return F.pad(torch.from_numpy(piece / 32768), (0, samples - len(piece)))[None]
+
     def crop(self, generator: torch.Generator, samples: int, batch: int) -> Tensor:
-        """Random excerpts [batch, 1, samples]; an utterance shorter than that is followed by silence."""
-        out = torch.zeros(batch, 1, samples)
-        chosen = torch.randint(len(self), (batch,), generator=generator).tolist()
-        for row, index in enumerate(chosen):
-            u = self.utterances[index]
-            room = max(0, u.samples - samples)
-            start = int(torch.randint(room + 1, (1,), generator=generator)) + u.start_samples
-            length = min(samples, u.samples)
-            piece = self.shards[u.shard][start : start + length].astype(np.float32)
-            out[row, 0, :length] = torch.from_numpy(piece / 32768)
-        return out
+        """Random excerpts [batch, 1, samples]."""
+        return torch.stack([self.excerpt(generator, samples) for _ in range(batch)])
+
+
+class Voices:
+    """Corpora of several speakers, each as likely as the square root of its hours, and speakers there are none of.
+
+    Sound played faster or slower has another pitch and a vocal tract of another length: a codec that shall carry any
+    voice hears half of its excerpts at another speed (vocal tract length perturbation; Jaitly & Hinton 2013).
+    """
+
+    SLOWEST, FASTEST = 0.75, 1.3
+    BENT_SHARE = 0.5
+
+    def __init__(self, corpora: Sequence[Corpus]) -> None:
+        self.corpora = corpora
+        self.weights = torch.tensor([corpus.hours for corpus in corpora]).sqrt()
+
+    def crop(self, generator: torch.Generator, samples: int, batch: int) -> Tensor:
+        """Random excerpts [batch, 1, samples]."""
+        return torch.stack([self._excerpt(generator, samples) for _ in range(batch)])
+
+    def _excerpt(self, generator: torch.Generator, samples: int) -> Tensor:
+        corpus = self.corpora[int(torch.multinomial(self.weights, 1, generator=generator))]
+        is_bent, place = torch.rand(2, generator=generator).tolist()
+        if is_bent >= self.BENT_SHARE:
+            return corpus.excerpt(generator, samples)
+        speed = self.SLOWEST * (self.FASTEST / self.SLOWEST) ** place
+        heard = corpus.excerpt(generator, round(samples * speed))
+        bent = torch.from_numpy(resample(heard[0].numpy(), heard.shape[1], samples))
+        return F.pad(bent, (0, samples - len(bent)))[None, :samples].clamp(-1, 1)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -33,7 +33,7 @@ from loquor.nn.diffusion_head import DiffusionHeadConfig
 from loquor.nn.qwen2 import Qwen2Config
 from loquor.text.phoneme_tokenizer import PhonemeTokenizer
 from loquor.training.codec import CodecLoss, CodecLossWeights, balance, start_as_filterbank
-from loquor.training.data import Corpus
+from loquor.training.data import Corpus, Voices
 from loquor.training.latents import Latents, centre, encode_corpus, mean_latent
 from loquor.training.realtime import Example, RealtimeLossWeights, RealtimeTraining, collate, phone_slots
 from loquor.training.trainer import Losses, Optimisation, Trainer, batches_by_length, step_generator
@@ -80,16 +80,31 @@ VOICE = "en-Clara_woman"
 Folder = Annotated[Path, typer.Option(help="folder of the earlier stage, or to write to")]
 Workers = Annotated[int, typer.Option(help="parts of a batch computed side by side, a core each")]
 Steps = Annotated[int, typer.Option(help="optimiser steps")]
+Others = Annotated[list[Path] | None, typer.Option(help="corpus of another speaker, to hear as well; may be repeated")]
+Start = Annotated[Path | None, typer.Option(help="folder of an earlier training of the codec, to go on from")]
+Audio = Corpus | Voices
 
 
 @app.command()
-def codec(corpus: Folder, out: Folder, steps: Steps = 3000, batch: int = 8, workers: Workers = 2) -> None:
+def codec(  # noqa: PLR0913, PLR0917 - a command's options
+    corpus: Folder,
+    out: Folder,
+    steps: Steps = 3000,
+    batch: int = 8,
+    workers: Workers = 2,
+    other: Others = None,
+    start: Start = None,
+) -> None:
     """Stage 1: the codec, on audio alone."""
     torch.manual_seed(0)
     model = Codec(CODEC)
-    start_as_filterbank(model)
-    balance(model, Corpus(corpus).crop(step_generator(2, 0), CROP_SAMPLES, batch))
-    _train_codec(model, corpus, out, Optimisation(steps=steps, workers=workers), batch)
+    train = Voices([Corpus(folder) for folder in (corpus, *other)]) if other else Corpus(corpus)
+    if start:
+        _load_average(model, start)
+    else:
+        start_as_filterbank(model)
+        balance(model, train.crop(step_generator(2, 0), CROP_SAMPLES, batch))
+    _train_codec(model, train, [corpus, *(other or ())], out, Optimisation(steps=steps, workers=workers), batch)
 
 
 @app.command()
@@ -102,7 +117,7 @@ def decoder(
     assert model.encoder is not None
     model.encoder.requires_grad_(False)
     options = Optimisation(steps=steps, learning_rate=6e-4, workers=workers)
-    _train_codec(model, corpus, out, options, batch, noise_steps=1)
+    _train_codec(model, Corpus(corpus), [corpus], out, options, batch, noise_steps=1)
 
 
 @app.command()
@@ -173,6 +188,14 @@ def export(
     write_text(out / "loquor.json", json.dumps({"voice": VOICE, **DEFAULTS}))
 
 
+def _load_average(codec: Codec, folder: Path) -> None:
+    """The averaged weights of stage 1 into `codec`."""
+    trainer = Trainer(codec, folder, Optimisation(steps=1))
+    trainer.resume()
+    for name, parameter in trainer.parameters.items():
+        parameter.data.copy_(trainer.ema[name])
+
+
 def _load_decoder(codec: Codec, folder: Path) -> None:
     """The averaged weights of stage 2b into `codec`."""
     assert codec.decoder is not None
@@ -197,11 +220,17 @@ def _export_voice(model: RealtimeModel, tokenizer: PhonemeTokenizer, out: Path) 
     tokenizer.save(out / "tokenizer.json")
 
 
-def _train_codec(
-    model: Codec, corpus: Path, out: Path, options: Optimisation, batch: int, noise_steps: int = 2000
+def _train_codec(  # noqa: PLR0913, PLR0917
+    model: Codec,
+    train: Audio,
+    corpora: Sequence[Path],
+    out: Path,
+    options: Optimisation,
+    batch: int,
+    noise_steps: int = 2000,
 ) -> None:
     loss = CodecLoss(CodecLossWeights(noise_steps=noise_steps))
-    train, valid = Corpus(corpus), Corpus(corpus, "valid")
+    valid = [Corpus(corpus, "valid") for corpus in corpora]
 
     def one_step(step: int, part: int, generator: torch.Generator) -> Losses:
         waveform = train.crop(generator, CROP_SAMPLES, batch // options.workers)
@@ -210,7 +239,7 @@ def _train_codec(
     @torch.no_grad()
     def validate() -> dict[str, float]:
         generator = step_generator(1, 0)
-        crops = [valid.crop(generator, CROP_SAMPLES, 8) for _ in range(4)]
+        crops = [corpus.crop(generator, CROP_SAMPLES, 8) for corpus in valid for _ in range(max(1, 4 // len(valid)))]
         return _mean([loss(model, crop, options.steps, generator) for crop in crops])
 
     Trainer(model, out, options).fit(one_step, validate)

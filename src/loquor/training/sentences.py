@@ -1,7 +1,7 @@
-"""Everyday English sentences of our own making, drawn from the template grammar in `sentences.txt`.
+"""Everyday sentences of our own making, drawn from the template grammar of a language: `sentences.en.txt` and so on.
 
 A slot grammar in the manner of the Harvard and matrix sentence tests: small, ours to give away, and without an end
-of new sentences, so a test list is easily kept out of training. `sentences.txt` tells its own format.
+of new sentences, so a test list is easily kept out of training. The English file tells the format.
 """
 
 import random
@@ -45,14 +45,14 @@ class Grammar:
 
 
 @cache
-def grammar() -> Grammar:
-    """The grammar in `sentences.txt`, read once."""
+def grammar(language: str = "en") -> Grammar:
+    """The grammar of a language that has one, read once."""
     slots: dict[str, list[str]] = {}
     actions: list[tuple[dict[str, str], list[str]]] = []
     frames: dict[str, list[str]] = {}
     shares: dict[str, float] = {}
     section: list[str] = []
-    for line in files(__package__).joinpath("sentences.txt").read_text(encoding="utf-8").splitlines():
+    for line in files(__package__).joinpath(f"sentences.{language}.txt").read_text(encoding="utf-8").splitlines():
         if not line or line.startswith("#"):
             continue
         if heading := re.fullmatch(r"\[say\.(\w+) (\d+)\]", line):
@@ -68,14 +68,14 @@ def grammar() -> Grammar:
     return Grammar(slots, actions, frames, shares)
 
 
-def everyday_sentences(seed: int) -> Iterator[str]:
+def everyday_sentences(seed: int, language: str = "en") -> Iterator[str]:
     """Sentences without end, all different, the same for the same seed."""
-    rng, language = random.Random(seed), grammar()
-    kinds, weights = list(language.shares), list(language.shares.values())
+    rng, grammar_ = random.Random(seed), grammar(language)
+    kinds, weights = list(grammar_.shares), list(grammar_.shares.values())
     seen: set[str] = set()
 
     def draw() -> str:
-        return language.sentence(rng.choices(kinds, weights)[0], rng)
+        return grammar_.sentence(rng.choices(kinds, weights)[0], rng)
 
     while True:
         text = draw()
