@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from loquor.errors import ConfigError, InputError
 from loquor.training import corpus
 from loquor.training.corpus import LEAD_S, RATE_HZ, TAIL_S, at_level, join, trim
 from loquor.training.sentences import FORMS, everyday_sentences, grammar
+from loquor.training.synthesis import synthesiser
 from loquor.training.texts import Filter, Sources, corpus_texts, runs, split_of, tidy, words
 
 TESTS = ["Can you tell me where the nearest library is?", "I think so.", "It all went very well in the end."]
@@ -113,26 +116,50 @@ def test_the_level_is_as_asked_unless_it_would_clip() -> None:
     assert at_level(peaky).max() == pytest.approx(1.0)
 
 
-def test_a_second_run_speaks_only_what_is_missing(
-    tmp_path: Path, sources: Sources, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said: list[int] = []
+class Beeps:
+    """A synthesiser that says every piece alike, and counts them."""
 
-    def festival(folder: Path, pieces: dict[str, str]) -> None:
-        said.append(len(pieces))
+    voice, install = "beeps", "apt install beeps"
+
+    def __init__(self) -> None:
+        self.said: list[int] = []
+
+    def check(self) -> None:
+        pass
+
+    def say(self, folder: Path, pieces: Mapping[str, str]) -> None:
+        self.said.append(len(pieces))
         for key in pieces:
             corpus.soundfile.write(folder / f"{key}.wav", np.full(3200, 0.1, dtype=np.float32), 32_000)
             (folder / f"{key}.lab").write_text("#\n0.02 100 pau\n0.08 100 ow\n0.1 100 pau\n")
 
-    monkeypatch.setattr(corpus, "run_festival", festival)
-    monkeypatch.setattr(corpus, "check_festival", lambda: None)
+
+def test_a_second_run_speaks_only_what_is_missing(
+    tmp_path: Path, sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(corpus, "SHARD_UTTERANCES", 10)
-    manifest = corpus.build_corpus(tmp_path / "out", 25, 2, 0, sources=sources)
+    beeps, texts = Beeps(), corpus_texts(sources, 25, 0)
+    manifest = corpus.build_corpus(tmp_path / "out", texts, beeps)
     lines = manifest.read_text().splitlines()
-    assert len(said) == 3
+    assert len(beeps.said) == 3
     manifest.write_text("\n".join(line for line in lines if json.loads(line)["shard"] != "shard_001.npy"))
-    corpus.build_corpus(tmp_path / "out", 25, 2, 0, sources=sources)
-    assert len(said) == 4
+    corpus.build_corpus(tmp_path / "out", texts, beeps)
+    assert len(beeps.said) == 4
     assert sorted(manifest.read_text().splitlines()) == sorted(lines)
     with pytest.raises(ConfigError, match="other texts"):
-        corpus.build_corpus(tmp_path / "out", 25, 2, 1, sources=sources)
+        corpus.build_corpus(tmp_path / "out", corpus_texts(sources, 25, 1), beeps)
+
+
+@pytest.mark.parametrize("name", ["festival:nobody", "flite:nobody", "flite", "siri:her"])
+def test_a_teacher_that_is_not_there_is_named(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nobody|not installed|no synthesiser"):
+        corpus.build_corpus(tmp_path, ["Yes."], synthesiser(name))
+
+
+@pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed")
+def test_flite_tells_when_each_phone_ends(tmp_path: Path) -> None:
+    manifest = corpus.build_corpus(tmp_path, ["We see. Yes!"], synthesiser("flite:rms"))
+    [spoken] = corpus.read_manifest(manifest)
+    ends = [end for _, end in spoken.segments]
+    assert [phone for phone, _ in spoken.segments] == ["pau", "w", "iy", "s", "iy", "pau", "y", "eh", "s", "pau"]
+    assert ends == sorted(ends) and ends[-1] == pytest.approx(spoken.samples / RATE_HZ, abs=1e-3)

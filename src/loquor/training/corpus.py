@@ -1,7 +1,7 @@
-"""A training corpus from nothing but packages: texts, and a festival voice that reads them.
+"""A training corpus from nothing but packages: texts, and a synthesiser that reads them.
 
-The teacher is cmu_us_slt_arctic_hts (CMU Arctic, HTS engine; free to use and pass on), at 32 kHz. Besides sound it
-gives the end of every phone. Several sentences of an utterance are spoken one by one and joined with a natural pause.
+Besides sound it gives the end of every phone. Several sentences of an utterance are spoken one by one and joined with a
+natural pause.
 On disk: `shard_000.npy` (int16 [T], utterances end to end at 24 kHz) and `manifest.jsonl`, growing a shard at a time.
 """
 
@@ -10,10 +10,8 @@ import json
 import logging
 import os
 import re
-import shutil
-import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,18 +21,18 @@ import numpy.typing as npt
 import soundfile
 
 from loquor.audio.resample import resample
-from loquor.errors import ConfigError, InputError, LoquorError
+from loquor.errors import ConfigError, LoquorError
+from loquor.training.synthesis import Synthesiser, synthesiser
 from loquor.training.texts import Sources, corpus_texts, split_of
 
 logger = logging.getLogger(__name__)
 
-VOICE = "cmu_us_slt_arctic_hts"
+TEACHER = "festival:cmu_us_slt_arctic_hts"
 RATE_HZ = 24_000
 SHARD_UTTERANCES = 500
 LEAD_S, TAIL_S = 0.10, 0.25  # silence kept before and after; between two sentences their sum
 LEVEL_DBFS = -25.0  # RMS of an utterance, as VibeVoice normalises its audio
 SILENCE = "pau"
-INSTALL = "apt install festival festvox-us-slt-hts"
 
 Samples = npt.NDArray[np.float32]
 Segments = list[tuple[str, float]]  # phone and its end in seconds, in order
@@ -64,18 +62,16 @@ class CorpusProgress:
 
 def build_corpus(
     out: Path,
-    sentences: int,
-    workers: int,
-    seed: int,
+    texts: Sequence[str],
+    teacher: Synthesiser,
+    workers: int = 2,
     progress: Callable[[CorpusProgress], None] | None = None,
-    sources: Sources | None = None,
 ) -> Path:
-    """Speak `sentences` texts into the folder `out` and return its manifest; what an earlier run finished is kept.
+    """Speak `texts` into the folder `out` and return its manifest; what an earlier run finished is kept.
 
-    Raises InputError without festival, its voice or a dictionary, ConfigError if `out` holds other texts.
+    Raises InputError if the teacher is not installed, ConfigError if `out` holds other texts.
     """
-    check_festival()
-    texts = corpus_texts(sources or Sources.installed(), sentences, seed)
+    teacher.check()
     out.mkdir(parents=True, exist_ok=True)
     manifest = out / "manifest.jsonl"
     done = read_manifest(manifest)
@@ -84,7 +80,7 @@ def build_corpus(
     shards = {f"shard_{i // SHARD_UTTERANCES:03d}.npy": i for i in range(0, len(texts), SHARD_UTTERANCES)}
     with ThreadPoolExecutor(workers) as pool:
         jobs = {
-            pool.submit(build_shard, out / name, texts[i : i + SHARD_UTTERANCES], i)
+            pool.submit(build_shard, out / name, texts[i : i + SHARD_UTTERANCES], i, teacher)
             for name, i in shards.items()
             if name not in finished
         }
@@ -96,31 +92,20 @@ def build_corpus(
     return manifest
 
 
-def check_festival() -> None:
-    """Raises InputError unless festival and the teacher's voice are installed."""
-    if shutil.which("festival") is None:
-        raise InputError("festival, the teacher's synthesiser, is not installed", hint=INSTALL)
-    listed = subprocess.run(
-        ["festival", "--batch", "(print (voice.list))"], capture_output=True, text=True, check=False
-    )
-    if VOICE not in listed.stdout:
-        raise InputError(f"festival has no voice {VOICE}", hint=INSTALL)
-
-
-def check_same_texts(done: list[Utterance], texts: list[str], manifest: Path) -> None:
+def check_same_texts(done: list[Utterance], texts: Sequence[str], manifest: Path) -> None:
     """Raises ConfigError if the manifest's texts are not these: another seed or other sources made them."""
     if any(int(u.id) >= len(texts) or texts[int(u.id)] != u.text for u in done):
         raise ConfigError(f"{manifest} holds other texts", hint="repeat its seed and sources, or use a new folder")
 
 
-def build_shard(path: Path, texts: list[str], first: int) -> list[Utterance]:
-    """Speak texts into one shard file; their ids count from `first`. A text festival cannot say is left out."""
+def build_shard(path: Path, texts: Sequence[str], first: int, teacher: Synthesiser) -> list[Utterance]:
+    """Speak texts into one shard file; their ids count from `first`. A text the teacher cannot say is left out."""
     spoken: list[Utterance] = []
     parts: list[npt.NDArray[np.int16]] = []
     start = 0
     with tempfile.TemporaryDirectory() as folder:
         pieces = [re.split(r"(?<=[.?!]) ", text) for text in texts]
-        run_festival(Path(folder), {f"{i}_{j}": piece for i, row in enumerate(pieces) for j, piece in enumerate(row)})
+        teacher.say(Path(folder), {f"{i}_{j}": piece for i, row in enumerate(pieces) for j, piece in enumerate(row)})
         for i, text in enumerate(texts):
             try:
                 takes = [trim(*read_take(Path(folder, f"{i}_{j}"))) for j in range(len(pieces[i]))]
@@ -134,29 +119,12 @@ def build_shard(path: Path, texts: list[str], first: int) -> list[Utterance]:
             )
             start += len(waveform)
     if not spoken:
-        raise LoquorError(f"festival spoke none of the {len(texts)} texts of {path.name}", hint=INSTALL)
+        raise LoquorError(f"{teacher.voice} spoke none of the {len(texts)} texts of {path.name}", hint=teacher.install)
     partial = path.with_suffix(".tmp")
     with partial.open("wb") as file:
         np.save(file, np.concatenate(parts))
     os.replace(partial, path)
     return spoken
-
-
-def run_festival(folder: Path, pieces: dict[str, str]) -> None:
-    """One festival process says every piece into folder/KEY.wav and folder/KEY.lab; a failed one leaves no file."""
-    script = [
-        f"(voice_{VOICE})",
-        "(define (say text name) (let ((utt (SynthText text)))",
-        '  (utt.save.wave utt (string-append name ".wav") \'riff)',
-        '  (utt.save.segs utt (string-append name ".lab"))))',
-        *(f'(unwind-protect (say "{piece}" "{folder / key}") nil)' for key, piece in pieces.items()),
-    ]
-    (folder / "say.scm").write_text("\n".join(script), encoding="ascii")
-    finished = subprocess.run(
-        ["festival", "--batch", str(folder / "say.scm")], capture_output=True, text=True, check=False
-    )
-    if finished.returncode:
-        logger.warning("festival ended with status %d: %s", finished.returncode, finished.stderr[-500:])
 
 
 def read_take(stem: Path) -> tuple[Samples, Segments]:
@@ -222,7 +190,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loquor.training.corpus", description=build_corpus.__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for shards and manifest")
     parser.add_argument("--sentences", type=int, default=12_000, help="texts to speak (default 12000, about 9 h)")
-    parser.add_argument("--workers", type=int, default=2, help="festival processes at a time (default 2)")
+    parser.add_argument("--teacher", default=TEACHER, help=f"who speaks: program:voice (default {TEACHER})")
+    parser.add_argument("--workers", type=int, default=2, help="synthesisers at a time (default 2)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--wordnet", type=Path, default=found.wordnet, help="folder with data.noun (default: the installed)"
@@ -239,7 +208,8 @@ def main() -> None:
 
     try:
         sources = Sources(a.wordnet, a.dictionary, a.book, a.held_out)
-        build_corpus(a.out, a.sentences, a.workers, a.seed, report, sources)
+        texts = corpus_texts(sources, a.sentences, a.seed)
+        build_corpus(a.out, texts, synthesiser(a.teacher), a.workers, report)
     except LoquorError as error:
         raise SystemExit(f"error: {error}\n{error.hint}") from error
 
