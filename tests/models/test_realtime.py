@@ -46,9 +46,12 @@ def watched(text_window: int, speech_window: int) -> Watched:
     return model.eval().requires_grad_(False).watch()
 
 
-def speak(model: RealtimeModel, prompt: Tensor, ids: list[int], frames: int) -> list[RealtimeFrame]:
-    """So many frames, after a prompt of text alone; fewer if the model ends the utterance."""
-    tensors = prefill(model, prompt[None], torch.zeros(1, 0, model.config.latent_size), NEGATIVE_ID)
+def speak(
+    model: RealtimeModel, prompt: Tensor, ids: list[int], frames: int, reference: Tensor | None = None
+) -> list[RealtimeFrame]:
+    """So many frames, after a prompt of text and perhaps of speech; fewer if the model ends the utterance."""
+    before = torch.zeros(0, model.config.latent_size) if reference is None else reference
+    tensors = prefill(model, prompt[None], before[None], NEGATIVE_ID)
     stream = Stream(voice_state(model, tensors), Sampling(steps=1, seed=frames))
     stream.feed([Token(i, 0, 0) for i in ids])
     stream.text_closed = True
@@ -89,21 +92,24 @@ def model() -> RealtimeModel:
 
 
 @given(
-    sizes=st.lists(st.tuples(st.integers(1, 4), st.integers(1, 13), st.integers(1, 14)), min_size=1, max_size=3),
+    sizes=st.lists(
+        st.tuples(st.integers(1, 4), st.integers(0, 9), st.integers(1, 13), st.integers(1, 14)), min_size=1, max_size=3
+    ),
     seed=st.integers(0, 99),
 )
 @settings(max_examples=10)
 def test_training_sees_the_conditions_that_generation_sees(
-    model: RealtimeModel, sizes: list[tuple[int, int, int]], seed: int
+    model: RealtimeModel, sizes: list[tuple[int, int, int, int]], seed: int
 ) -> None:
     """Given the latents that were generated, undisturbed; examples of different length, in one batch."""
     generator = torch.Generator().manual_seed(seed)
     examples, spoken = [], []
-    for prompt, tokens, frames in sizes:
+    for prompt, shown, tokens, frames in sizes:
+        reference = torch.randn(shown, model.config.latent_size, generator=generator)
         ids = torch.randint(2, VOCABULARY, (prompt + tokens,), generator=generator)
-        heard = speak(model, ids[:prompt], ids[prompt:].tolist(), frames)
+        heard = speak(model, ids[:prompt], ids[prompt:].tolist(), frames, reference)
         phones = torch.zeros(frames, 4, dtype=torch.long)
-        examples.append(Example(ids, prompt, torch.stack([f.latent for f in heard]), phones))
+        examples.append(Example(ids, prompt, torch.stack([f.latent for f in heard]), phones, reference))
         spoken.append(heard)
     training, rows = RealtimeTraining(model, 2, RealtimeLossWeights()), torch.arange(len(sizes))[:, None]
 

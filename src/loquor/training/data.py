@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,7 @@ class Corpus:
         manifest = folder / "manifest.jsonl"
         if not manifest.exists():
             raise InputError(f"{folder} holds no manifest.jsonl", hint="make it with python -m loquor.training.corpus")
-        self.folder = folder
+        self.folder, self.speed = folder, 1.0
         rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
         self.utterances = [
             Utterance(**{**row, "segments": tuple((p, e) for p, e in row["segments"])})
@@ -41,11 +43,18 @@ class Corpus:
     def hours(self) -> float:
         return sum(u.samples for u in self.utterances) / 24_000 / 3600
 
+    def bent(self, speed: float, indices: Sequence[int]) -> Corpus:
+        """Some of the utterances, played at another speed: as of a speaker of another size."""
+        other = copy.copy(self)
+        other.utterances, other.speed = [_at_speed(self.utterances[i], speed) for i in indices], speed
+        return other
+
     def waveform(self, index: int) -> Tensor:
         """The whole utterance, float32 [T] in [-1, 1]."""
         u = self.utterances[index]
-        piece = self.shards[u.shard][u.start_samples : u.start_samples + u.samples]
-        return torch.from_numpy(piece.astype(np.float32) / 32768)
+        piece = self.shards[u.shard][u.start_samples : u.start_samples + round(u.samples * self.speed)]
+        waveform = piece.astype(np.float32) / 32768
+        return torch.from_numpy(resample(waveform, round(24_000 * self.speed), 24_000).clip(-1, 1))
 
     def excerpt(self, generator: torch.Generator, samples: int) -> Tensor:
         """A random piece [1, samples]; an utterance shorter than that is followed by silence."""
@@ -57,6 +66,12 @@ class Corpus:
     def crop(self, generator: torch.Generator, samples: int, batch: int) -> Tensor:
         """Random excerpts [batch, 1, samples]."""
         return torch.stack([self.excerpt(generator, samples) for _ in range(batch)])
+
+
+def _at_speed(utterance: Utterance, speed: float) -> Utterance:
+    """The utterance's facts when it is played so many times as fast; where it lies on disk does not change."""
+    segments = [(phone, end_s / speed) for phone, end_s in utterance.segments]
+    return replace(utterance, samples=round(utterance.samples / speed), segments=segments)
 
 
 class Voices:

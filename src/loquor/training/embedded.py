@@ -22,6 +22,7 @@ from typing import Annotated, Any
 import torch
 import typer
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from loquor.checkpoints import write_atomically, write_text
 from loquor.configs import read_json
@@ -34,8 +35,9 @@ from loquor.nn.qwen2 import Qwen2Config
 from loquor.text.phoneme_tokenizer import PhonemeTokenizer
 from loquor.training.codec import CodecLoss, CodecLossWeights, balance, start_as_filterbank
 from loquor.training.data import Corpus, Voices
-from loquor.training.latents import Latents, centre, encode_corpus, mean_latent
-from loquor.training.realtime import Example, RealtimeLossWeights, RealtimeTraining, collate, phone_slots
+from loquor.training.latents import Latents, centre, mean_latent
+from loquor.training.realtime import RealtimeLossWeights, RealtimeTraining, collate
+from loquor.training.speakers import Examples, encode_speakers, latents_file, speakers
 from loquor.training.trainer import Losses, Optimisation, Trainer, batches_by_length, step_generator
 from loquor.voices.voice import Voice, fingerprint
 
@@ -81,7 +83,7 @@ Folder = Annotated[Path, typer.Option(help="folder of the earlier stage, or to w
 Workers = Annotated[int, typer.Option(help="parts of a batch computed side by side, a core each")]
 Steps = Annotated[int, typer.Option(help="optimiser steps")]
 Others = Annotated[list[Path] | None, typer.Option(help="corpus of another speaker, to hear as well; may be repeated")]
-Start = Annotated[Path | None, typer.Option(help="folder of an earlier training of the codec, to go on from")]
+Start = Annotated[Path | None, typer.Option(help="folder of an earlier training of this stage, to go on from")]
 Audio = Corpus | Voices
 
 
@@ -121,44 +123,55 @@ def decoder(
 
 
 @app.command()
-def latents(corpus: Folder, codec: Folder, out: Folder, workers: Workers = 2) -> None:
-    """Stage 2: every utterance through the encoder, once; the codec is centred on what comes out."""
-    model = Codec(CODEC)
-    trainer = Trainer(model, codec, Optimisation(steps=1))
-    trainer.resume()
+def latents(corpus: Folder, codec: Folder, out: Folder, other: Others = None, workers: Workers = 2) -> None:
+    """Stage 2: every utterance of every speaker through the encoder, once; the codec is centred on what comes out."""
+    model, everyone = Codec(CODEC), speakers([corpus, *(other or ())])
+    _load_average(model, codec)
+    model.eval()
     out.mkdir(parents=True, exist_ok=True)
-    train, valid = Corpus(corpus), Corpus(corpus, "valid")
-    with trainer.averaged():
-        model.eval()
-        centre(model, mean_latent(model, valid))
-        write_atomically(out / "codec.safetensors", lambda path: save_file(model.state_dict(), path))
-        for split, utterances in (("train", train), ("valid", valid)):
-            encode_corpus(model, utterances, out / f"{split}.safetensors", workers, _report(len(utterances)))
-    mean, std = Latents(out / "train.safetensors", train).statistics()
-    phones = sorted({phone for c in (train, valid) for u in c.utterances for phone, _ in u.segments})
+    centre(model, torch.stack([mean_latent(model, s.utterances("valid")) for s in everyone]).mean(0))
+    write_atomically(out / "codec.safetensors", lambda path: save_file(model.state_dict(), path))
+    for split in ("valid", "train"):
+        encode_speakers(model, everyone, split, out, workers, _report)
+    seen = [s.utterances("train") for s in everyone]
+    values = torch.cat([Latents(latents_file(out, s, "train"), u).all for s, u in zip(everyone, seen, strict=True)])
+    mean, std = float(values.float().mean()), float(values.float().std())
+    phones = sorted({phone for c in seen for u in c.utterances for phone, _ in u.segments})
     write_text(out / "facts.json", json.dumps({"mean": mean, "std": std, "phones": phones}))
 
 
 @app.command()
-def speech(
-    corpus: Folder, latents: Folder, out: Folder, steps: Steps = 12_000, batch: int = 16, workers: Workers = 2
+def speech(  # noqa: PLR0913, PLR0917 - a command's options
+    corpus: Folder,
+    latents: Folder,
+    out: Folder,
+    other: Others = None,
+    steps: Steps = 12_000,
+    batch: int = 16,
+    workers: Workers = 2,
+    start: Start = None,
 ) -> None:
     """Stage 3: language model, diffusion head and end classifier, on latents."""
     torch.manual_seed(0)
-    train, valid = _Examples(corpus, latents, "train"), _Examples(corpus, latents, "valid")
-    training = _training(read_json(latents / "facts.json"))
-    order = _Order(train.latents.frames, batch)
+    facts, everyone = read_json(latents / "facts.json"), speakers([corpus, *(other or ())])
+    train, valid = (Examples(everyone, latents, split, facts) for split in ("train", "valid"))
+    training = _training(facts)
+    if start:
+        _load_average(training, start)
+    order = _Order(train.frames, batch)
 
     def one_step(step: int, part: int, generator: torch.Generator) -> Losses:
         chosen = order.batch(step)[part::workers]
         negative = (torch.rand(len(chosen), generator=generator) < NEGATIVE_SHARE).tolist()
-        return dict(training(collate([train[i] for i in chosen], MODEL, negative, train.negative_id), generator))
+        examples = [train.example(i, generator) for i in chosen]
+        return dict(training(collate(examples, MODEL, negative, train.negative_id), generator))
 
     @torch.no_grad()
     def validate() -> dict[str, float]:
         generator = step_generator(1, 0)
-        groups = [range(i, min(i + 16, len(valid))) for i in range(0, min(96, len(valid)), 16)]
-        batches = [collate([valid[i] for i in g], MODEL, [False] * len(g), valid.negative_id) for g in groups]
+        chosen = list(range(0, len(valid), max(1, len(valid) // 96)))
+        groups = [[valid.example(i, generator) for i in chosen[at : at + 16]] for at in range(0, len(chosen), 16)]
+        batches = [collate(group, MODEL, [False] * len(group), valid.negative_id) for group in groups]
         return _mean([training(b, generator) for b in batches])
 
     options = Optimisation(steps=steps, warmup_steps=200, weight_decay=0.05, workers=workers)
@@ -188,9 +201,9 @@ def export(
     write_text(out / "loquor.json", json.dumps({"voice": VOICE, **DEFAULTS}))
 
 
-def _load_average(codec: Codec, folder: Path) -> None:
-    """The averaged weights of stage 1 into `codec`."""
-    trainer = Trainer(codec, folder, Optimisation(steps=1))
+def _load_average(model: nn.Module, folder: Path) -> None:
+    """The averaged weights of an earlier training into `model`."""
+    trainer = Trainer(model, folder, Optimisation(steps=1))
     trainer.resume()
     for name, parameter in trainer.parameters.items():
         parameter.data.copy_(trainer.ema[name])
@@ -243,30 +256,6 @@ def _train_codec(  # noqa: PLR0913, PLR0917
         return _mean([loss(model, crop, options.steps, generator) for crop in crops])
 
     Trainer(model, out, options).fit(one_step, validate)
-
-
-class _Examples:
-    """Utterances of a split, ready to be laid out; tokens and phones are computed once."""
-
-    def __init__(self, corpus: Path, latents: Path, split: str) -> None:
-        tokenizer, utterances = PhonemeTokenizer(), Corpus(corpus, split)
-        self.latents = Latents(latents / f"{split}.safetensors", utterances)
-        self.negative_id, voice = tokenizer.ids["<negative>"], tokenizer.ids["<voice0>"]
-        facts = read_json(latents / "facts.json")
-        self.mean, self.std = facts["mean"], facts["std"]
-        index = {phone: i for i, phone in enumerate(facts["phones"])}
-        frame_s = CODEC.hop_samples / 24_000
-        self.ids = [torch.tensor([voice, *tokenizer.encode(u.text)]) for u in utterances.utterances]
-        self.slots = [
-            phone_slots(u.segments, frames, frame_s, index)
-            for u, frames in zip(utterances.utterances, self.latents.frames, strict=True)
-        ]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, i: int) -> Example:
-        return Example(self.ids[i], 1, (self.latents[i] - self.mean) / self.std, self.slots[i])
 
 
 class _Order:

@@ -31,6 +31,7 @@ class Example:
     prompt: int  # how many of them are the prompt
     latents: Tensor  # [N, D], normalised
     phones: Tensor  # [N, PHONE_SLOTS] int64
+    reference: Tensor  # [R, D] other speech in the same voice, which the prompt ends in; R may be 0
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class RealtimeBatch:
 
     ids: Tensor  # [B, M]
     text_at: Tensor  # [B, M] positions
+    reference: Tensor  # [B, R, D]
+    reference_at: Tensor  # [B, R] positions
     latents: Tensor  # [B, N, D]
     speech_at: Tensor  # [B, N] positions
     is_frame: Tensor  # [B, N] False where padded
@@ -50,15 +53,20 @@ class RealtimeBatch:
 def collate(
     examples: Sequence[Example], config: RealtimeConfig, negative: Sequence[bool], negative_id: int
 ) -> RealtimeBatch:
-    """Rows of `negative` lose their text and keep one `negative_id`, as the negative branch does in generation."""
-    layouts, texts = [], []
+    """Rows of `negative` lose text and reference and keep one `negative_id`, as the negative branch does."""
+    layouts, texts, references, prompts = [], [], [], []
     for example, is_negative in zip(examples, negative, strict=True):
         ids = torch.tensor([negative_id]) if is_negative else example.ids
+        reference = example.reference[:0] if is_negative else example.reference
         prompt = 1 if is_negative else example.prompt
-        frames = len(example.latents)
+        frames, before = len(example.latents), prompt + len(reference)
         texts.append(ids)
-        layouts.append(interleave(prompt, len(ids) - prompt, frames, config.text_window, config.speech_window))
+        references.append(reference)
+        prompts.append(prompt)
+        layouts.append(interleave(before, len(ids) - prompt, frames, config.text_window, config.speech_window))
     spare = max(len(a.text) + len(a.speech) for a in layouts)
+    heard_at = [a.text[p : p + len(r)] for a, p, r in zip(layouts, prompts, references, strict=True)]
+    text_at = [[*a.text[:p], *a.text[p + len(r) :]] for a, p, r in zip(layouts, prompts, references, strict=True)]
 
     def padded(rows: Sequence[Tensor], value: float) -> Tensor:
         return nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=value)
@@ -66,7 +74,9 @@ def collate(
     latents = [e.latents for e in examples]
     return RealtimeBatch(
         ids=padded(texts, 0),
-        text_at=padded([torch.tensor(a.text) for a in layouts], spare),
+        text_at=padded([torch.tensor(at) for at in text_at], spare),
+        reference=padded(references, 0),
+        reference_at=padded([torch.tensor(at, dtype=torch.long) for at in heard_at], spare),
         latents=padded(latents, 0),
         speech_at=padded([torch.tensor(a.speech) for a in layouts], spare),
         is_frame=padded([torch.ones(len(z), dtype=torch.bool) for z in latents], False),
@@ -111,6 +121,8 @@ class RealtimeTraining(nn.Module):
         inputs = text.new_zeros(len(batch.ids), batch.length, text.shape[-1])
         inputs = inputs.index_put((rows, batch.text_at), text)
         inputs = inputs.index_put((rows, batch.speech_at), speech.to(text.dtype))
+        reference = self.model.embed_speech(batch.reference)
+        inputs = inputs.index_put((rows, batch.reference_at), reference.to(text.dtype))
         states: Tensor = self.model.speech_model(inputs)
         return states
 
