@@ -1,7 +1,8 @@
 """Text to phoneme ids, for the small voice that is trained from nothing and ships with the package.
 
-Every word becomes the phonemes of `loquor.text.phonemes`, so that a small model need not learn to spell. The symbols
-are frozen: checkpoints are trained on these numbers and carry the list in their `tokenizer.json`.
+Every English word becomes the phonemes of `loquor.text.phonemes`, so that a small model need not learn to spell. The
+symbols are frozen: checkpoints are trained on these numbers and carry the list in their `tokenizer.json`. A model that
+is taught another language reads it letter by letter; its letters follow the symbols that every model has.
 """
 
 import json
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from loquor.configs import read_json
 from loquor.errors import CheckpointError, InputError
+from loquor.text.alphabets import ALPHABETS, alphabet
+from loquor.text.languages import normalizer
 from loquor.text.normalize import MARKS, Normalizer
 from loquor.text.phonemes import ARPABET, pronounce
 from loquor.text.tokenizer import TextStream, Token, readable
@@ -21,6 +24,7 @@ LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")  # reserved, for models trained to
 VOICES = tuple(f"<voice{i}>" for i in range(8))  # reserved, for one model with several voices
 SYMBOLS = (PAD, NEGATIVE, END, BOUNDARY, *PUNCTUATION, *ARPABET, *LETTERS, *VOICES)
 assert set(MARKS) == set(PUNCTUATION)
+LATIN = re.compile("[A-Za-z]")
 
 
 class PhonemeTokenizer:
@@ -29,14 +33,15 @@ class PhonemeTokenizer:
     Text that ends in no full stop, question or exclamation mark is given a full stop.
     """
 
-    def __init__(self, symbols: tuple[str, ...] = SYMBOLS) -> None:
-        self.symbols = symbols
+    def __init__(self, symbols: tuple[str, ...] = SYMBOLS, languages: tuple[str, ...] = ()) -> None:
+        self.symbols, self.languages = symbols, languages
         self.ids = {symbol: i for i, symbol in enumerate(symbols)}
 
     @classmethod
     def load(cls, path: Path) -> "PhonemeTokenizer":
         """The tokenizer that `save` wrote. Raises CheckpointError if symbols are missing or there twice."""
-        symbols = read_json(path).get("symbols")
+        values = read_json(path)
+        symbols = values.get("symbols")
         if not isinstance(symbols, list) or len(set(map(str, symbols))) < len(symbols):
             raise CheckpointError(f"{path}: `symbols` is not a list of different symbols")
         missing = sorted(set(SYMBOLS) - set(symbols))
@@ -44,15 +49,42 @@ class PhonemeTokenizer:
             raise CheckpointError(
                 f"{path} lacks the symbols {missing}", hint="it was made by another version of loquor"
             )
-        return cls(tuple(symbols))
+        languages = values.get("languages", [])
+        if not isinstance(languages, list) or any(
+            language not in ALPHABETS or not ALPHABETS[language].letters.keys() <= set(symbols)
+            for language in languages
+        ):
+            raise CheckpointError(
+                f"{path}: `languages` is {languages!r}, which do not fit its symbols",
+                hint="it was made by another version of loquor",
+            )
+        return cls(tuple(symbols), tuple(languages))
 
     def save(self, path: Path) -> None:
         """Writes the `tokenizer.json` of a checkpoint."""
-        path.write_text(json.dumps({"type": "phoneme", "symbols": self.symbols}, ensure_ascii=False), encoding="utf-8")
+        values: dict[str, object] = {"type": "phoneme", "symbols": self.symbols}
+        values |= {"languages": self.languages} if self.languages else {}
+        path.write_text(json.dumps(values, ensure_ascii=False), encoding="utf-8")
+
+    def with_language(self, language: str) -> "PhonemeTokenizer":
+        """The tokenizer that also has the letters of a language; InputError if there are none, or it has them."""
+        letters = alphabet(language).letters
+        if language in self.languages:
+            raise InputError(f"the model has the letters of {language!r} already")
+        new = tuple(letter for letter in letters if letter not in self.ids)
+        return PhonemeTokenizer((*self.symbols, *new), (*self.languages, language))
 
     @property
     def vocab_size(self) -> int:
         return len(self.symbols)
+
+    @property
+    def negative_id(self) -> int:
+        return self.ids[NEGATIVE]
+
+    @property
+    def voice_id(self) -> int:
+        return self.ids[VOICES[0]]
 
     def encode(self, text: str) -> list[int]:
         """The ids of a whole utterance. Raises InputError if there is nothing to say."""
@@ -60,15 +92,17 @@ class PhonemeTokenizer:
         return [token.id for token in (*stream.push(text), *stream.end())]
 
     def stream(self) -> TextStream:
-        return PhonemeStream(self.ids)
+        return PhonemeStream(self.ids, self.languages)
 
 
 class PhonemeStream:
     """Phonemes of text that is still arriving: a chunk is said when white space follows it, whatever comes after."""
 
-    def __init__(self, ids: dict[str, int]) -> None:
+    def __init__(self, ids: dict[str, int], languages: tuple[str, ...] = ()) -> None:
         self.ids = ids
-        self.normalizer = Normalizer()
+        self.english = Normalizer()
+        self.others = [Speller(language) for language in languages]
+        self.reader: Normalizer | Speller = self.english  # of the last chunk that had letters
         self.last = ""  # the last symbol read
         self.held: Token | None = None  # it, if it is a mark that no utterance ends in
         self.pending = ""  # the beginning of a chunk
@@ -89,7 +123,10 @@ class PhonemeStream:
     def end(self) -> list[Token]:
         tokens = self.chunk(self.pending, self.start)
         if not self.last:
-            raise InputError("there is nothing to say in this text", hint="it has no English words or numbers")
+            known = ["English", *(speller.language for speller in self.others)]
+            raise InputError(
+                "there is nothing to say in this text", hint=f"it has no {' or '.join(known)} words or numbers"
+            )
         place = self.start + len(self.pending)
         if self.last not in FINAL:
             stop = self.held or Token(0, place, place)
@@ -99,14 +136,45 @@ class PhonemeStream:
     def chunk(self, chunk: str, start: int) -> list[Token]:
         """The tokens of a whole chunk; all of them come from all of its characters."""
         tokens: list[Token] = []
-        for piece in self.normalizer.read(chunk):
+        self.reader = self.reader_of(chunk)
+        for piece in self.reader.read(chunk):
             if piece in PUNCTUATION:
                 mark = Token(self.ids[piece], start, start + len(chunk))
                 self.last, self.held = piece, None if piece in FINAL else mark
                 tokens += [mark] if piece in FINAL else []
                 continue
-            symbols = [*([BOUNDARY] if self.last and self.last not in PUNCTUATION else []), *pronounce(piece)]
+            word = pronounce(piece) if self.reader is self.english else tuple(piece)
+            symbols = [*([BOUNDARY] if self.last and self.last not in PUNCTUATION else []), *word]
             tokens += [self.held] if self.held else []
             tokens += [Token(self.ids[symbol], start, start + len(chunk)) for symbol in symbols]
             self.last, self.held = symbols[-1], None
         return tokens
+
+    def reader_of(self, chunk: str) -> "Normalizer | Speller":
+        """Who reads a chunk: the one whose letters are in it; numbers are read as what stands before them."""
+        for speller in self.others:
+            if speller.script.search(chunk):
+                return speller
+        return self.english if LATIN.search(chunk) else self.reader
+
+
+class Speller:
+    """Reads the chunks of a language that a model was taught by its letters, as `Normalizer` reads English."""
+
+    def __init__(self, language: str) -> None:
+        self.language, self.marks = language, alphabet(language).marks
+        letters = "".join(alphabet(language).letters)
+        self.script = re.compile(alphabet(language).script)
+        self.pieces = re.compile(f"[{letters}]+|[{re.escape(''.join({*PUNCTUATION, *self.marks}))}]")
+        self.normalize = normalizer(language)
+
+    def read(self, chunk: str) -> list[str]:
+        """The words and marks of a chunk; a mark follows a word."""
+        pieces: list[str] = []
+        for piece in self.pieces.findall(self.normalize(chunk)):
+            mark = self.marks.get(piece, piece)
+            if mark not in PUNCTUATION:
+                pieces.append(piece)
+            elif pieces and pieces[-1] not in PUNCTUATION:
+                pieces.append(mark)
+        return pieces

@@ -52,10 +52,10 @@ def byte_pair_encoding() -> Tokenizer:
 
 
 class QwenTokenizer:
-    """The tokenizer of the models built on Qwen2.5."""
+    """The tokenizer of the models built on Qwen2.5; a small model may have other merges."""
 
-    def __init__(self) -> None:
-        self.bpe = byte_pair_encoding()
+    def __init__(self, bpe: Tokenizer | None = None) -> None:
+        self.bpe = bpe or byte_pair_encoding()
         first = self.bpe.get_vocab_size()
         self.special_ids = {name: first + i for i, name in enumerate(SPECIAL_NAMES)}
         self.eos = self.special_ids["<|endoftext|>"]
@@ -67,6 +67,14 @@ class QwenTokenizer:
     @property
     def vocab_size(self) -> int:
         return self.bpe.get_vocab_size() + len(SPECIAL_NAMES)
+
+    @property
+    def negative_id(self) -> int:
+        return self.image_pad
+
+    @property
+    def voice_id(self) -> None:
+        """None: a voice of these models begins with its transcript."""
 
     def ids(self, text: str, special_in_text: bool = False) -> list[int]:
         """The ids of a piece of a prompt, as it is. `special_in_text` reads special names as the reference does."""

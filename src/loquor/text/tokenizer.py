@@ -39,6 +39,14 @@ class TextTokenizer(Protocol):
     def vocab_size(self) -> int:
         """Ids are below this number."""
 
+    @property
+    def negative_id(self) -> int:
+        """The one token that the negative branch of guidance has read."""
+
+    @property
+    def voice_id(self) -> int | None:
+        """The token a voice begins with, in models that know no transcript in its place."""
+
     def encode(self, text: str) -> list[int]:
         """The ids of a whole utterance, with whatever closes it. Raises InputError as a stream does."""
 
