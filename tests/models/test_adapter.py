@@ -17,19 +17,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from loquor.errors import CheckpointError, ConfigError, InputError
-from loquor.models.longform.adapter import (
-    HEAD,
-    LANGUAGE_MODEL,
-    AdapterChoice,
-    AppliedAdapter,
-    apply_adapter,
-    read_adapter,
-)
+from loquor.models.adapter import AdapterChoice, AppliedAdapter, read_adapter
+from loquor.models.longform.adapter import LAYOUT, apply_adapter
 from loquor.models.longform.checkpoint import export_longform, load_longform
 from loquor.models.longform.model import LongformModel
 from models.toy_adapter import (
     CONNECTORS,
+    HEAD,
     HEAD_TARGETS,
+    LANGUAGE_MODEL,
     TARGETS,
     low_rank,
     moved,
@@ -430,7 +426,7 @@ def test_a_folder_without_an_adapter_is_an_error(tmp_path: Path, place: str) -> 
     (tmp_path / "empty").mkdir()
 
     with pytest.raises(CheckpointError, match=f"{place} holds no adapter"):
-        read_adapter(tmp_path / place)
+        read_adapter(tmp_path / place, LAYOUT)
 
 
 def test_an_adapter_is_chosen_by_its_path_and_its_strength_behind_an_at(tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from loquor.checkpoints import published
 from loquor.models.codec import CodecConfig
-from loquor.models.longform.adapter import HEAD, LANGUAGE_MODEL
+from loquor.models.longform.adapter import LAYOUT
 from loquor.models.longform.checkpoint import keys
 from loquor.models.longform.model import LongformConfig, LongformModel
 from loquor.nn.diffusion_head import DiffusionHeadConfig
 from loquor.nn.qwen2 import Qwen2Config
 from toy import randomise
 
+LANGUAGE_MODEL, HEAD = (place.prefix for place in LAYOUT.low_rank)
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 HEAD_TARGETS = (*TARGETS[4:], "noisy_images_proj", "cond_proj", "linear")
 CONNECTORS = ("acoustic_connector", "semantic_connector")

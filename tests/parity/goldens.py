@@ -65,9 +65,13 @@ class Golden:
             pytest.skip(f"no golden case {folder}")
         golden = cls(folder, case_json(family, name), load_file(folder / "io.safetensors"))
         yield golden
-        mine = [key for key in golden.tensors if not prefixes or key.startswith(prefixes)]
-        left = sorted(set(mine) - golden.touched)
-        assert not left, f"recorded in {folder.name} but never compared: {left}"
+        golden.require_touched(*prefixes)
+
+    def require_touched(self, *prefixes: str) -> None:
+        """Fails if a tensor under `prefixes`, or any at all, was never read."""
+        mine = [key for key in self.tensors if not prefixes or key.startswith(prefixes)]
+        left = sorted(set(mine) - self.touched)
+        assert not left, f"recorded in {self.folder.name} but never compared: {left}"
 
     def __getitem__(self, key: str) -> Tensor:
         self.touched.add(key)

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from loquor.models.longform.adapter import AppliedAdapter, apply_adapter
+from loquor.models.adapter import AppliedAdapter
+from loquor.models.longform.adapter import apply_adapter
 from loquor.models.longform.checkpoint import export_longform, load_longform
 from loquor.models.longform.model import LongformModel
 from parity.goldens import Golden

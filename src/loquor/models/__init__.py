@@ -1,5 +1,27 @@
 """Model families, a folder each, and the registry that tells them apart."""
 
-from loquor.models.registry import DTYPES, EMBEDDED, FAMILIES, LONGFORM, REALTIME, Adapters, Family, family_of
+from loquor.models.registry import (
+    DTYPES,
+    EMBEDDED,
+    FAMILIES,
+    LONGFORM,
+    REALTIME,
+    VITA,
+    Adapters,
+    Family,
+    adapter_choices,
+    family_of,
+)
 
-__all__ = ["DTYPES", "EMBEDDED", "FAMILIES", "LONGFORM", "REALTIME", "Adapters", "Family", "family_of"]
+__all__ = [
+    "DTYPES",
+    "EMBEDDED",
+    "FAMILIES",
+    "LONGFORM",
+    "REALTIME",
+    "VITA",
+    "Adapters",
+    "Family",
+    "adapter_choices",
+    "family_of",
+]

@@ -16,16 +16,24 @@ from torch import nn
 
 from loquor.configs import read_json
 from loquor.errors import ConfigError
+from loquor.models.adapter import AdapterChoice, AppliedAdapter
+from loquor.models.longform import adapter as longform_adapter
 from loquor.models.longform import checkpoint as longform
-from loquor.models.longform.adapter import AdapterChoice, AppliedAdapter, apply_adapter
 from loquor.models.outline import Outline
+from loquor.models.realtime import adapter as realtime_adapter
 from loquor.models.realtime import checkpoint as realtime
+from loquor.models.vita import checkpoint as vita
 
 EMBEDDED = Path(__file__).parent / "embedded"  # the model that comes with the package
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 Model = TypeVar("Model", bound=nn.Module)
 Adapters = str | Path | Sequence[str | Path]  # one or several, each `path` or `path@strength`
+
+
+def adapter_choices(adapters: Adapters) -> list[AdapterChoice]:
+    """What a user chose; InputError if a strength is no number."""
+    return [AdapterChoice.parse(text) for text in ([adapters] if isinstance(adapters, str | Path) else adapters)]
 
 
 @dataclass(frozen=True)
@@ -37,20 +45,12 @@ class Family(Generic[Model]):
     outline: Callable[[Path], Outline]
     layout_of: Callable[[Path], str]  # which of `layouts` a folder is in
     layouts: Mapping[str, Callable[[Model, Path, Path | None, int], None]]  # how each is written
-    adapt: Callable[[Model, Path, float], AppliedAdapter] | None = None
-
-    def choices(self, adapters: Adapters) -> list[AdapterChoice]:
-        """What the user chose; ConfigError if it is something and the family takes no adapters."""
-        chosen = [adapters] if isinstance(adapters, str | Path) else adapters
-        choices = [AdapterChoice.parse(text) for text in chosen]
-        if choices and self.adapt is None:
-            raise ConfigError(f"{self.name} models take no adapters yet: {choices[0].folder}")
-        return choices
+    adapt: Callable[[Model, Path, float], AppliedAdapter]
+    licence: str | None = None  # of the published weights, where it forbids uses; told when they are loaded
 
     def merge(self, model: Model, adapters: Adapters) -> list[AppliedAdapter]:
         """Merge adapters into a model that nothing speaks with yet, one after the other."""
-        choices = self.choices(adapters)
-        return [self.adapt(model, choice.folder, choice.strength) for choice in choices if self.adapt]
+        return [self.adapt(model, choice.folder, choice.strength) for choice in adapter_choices(adapters)]
 
 
 REALTIME = Family(
@@ -59,6 +59,7 @@ REALTIME = Family(
     realtime.outline_realtime,
     lambda folder: "original",
     {"original": realtime.export_realtime},
+    realtime_adapter.apply_adapter,
 )
 LONGFORM = Family(
     "VibeVoice long-form",
@@ -66,12 +67,22 @@ LONGFORM = Family(
     longform.outline_longform,
     longform.layout_of,
     {name: partial(longform.export_longform, layout=name) for name in longform.LAYOUTS},
-    apply_adapter,
+    longform_adapter.apply_adapter,
 )
-FAMILIES: dict[str, Family[Any]] = {realtime.MODEL_TYPE: REALTIME, longform.MODEL_TYPE: LONGFORM}
-NOT_YET = {
-    "qwen2_mtp": "VITA-Audio",
-    "qwen2_mtp_sensevoice": "VITA-Audio Plus",
+VITA = Family(
+    "VITA-Audio",
+    vita.load_vita,
+    vita.outline_vita,
+    lambda folder: "original",
+    {"original": vita.export_vita},
+    vita.refuse_adapter,
+    vita.LICENCE,
+)
+FAMILIES: dict[str, Family[Any]] = {
+    realtime.MODEL_TYPE: REALTIME,
+    longform.MODEL_TYPE: LONGFORM,
+    vita.MODEL_TYPE: VITA,
+    vita.PLUS_MODEL_TYPE: VITA,
 }
 
 
@@ -82,6 +93,5 @@ def family_of(folder: Path) -> Family[Any]:
     family = FAMILIES.get(kind) if isinstance(kind, str) else None
     if family:
         return family
-    known = f" ({NOT_YET[kind]})" if isinstance(kind, str) and kind in NOT_YET else ""
     supported = ", ".join(f"{name} ({f.name})" for name, f in FAMILIES.items())
-    raise ConfigError(f"{path}: model_type {kind!r}{known} is not supported", hint=f"supported: {supported}")
+    raise ConfigError(f"{path}: model_type {kind!r} is not supported", hint=f"supported: {supported}")

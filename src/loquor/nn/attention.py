@@ -118,9 +118,16 @@ class Attention(nn.Module):
         return LayerCache(keys=empty, values=empty.clone())
 
     def forward(
-        self, x: Tensor, rotation: tuple[Tensor, Tensor], caches: Sequence[tuple[LayerCache, Positions]] = ()
+        self,
+        x: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        caches: Sequence[tuple[LayerCache, Positions]] = (),
+        packed: Sequence[int] = (),
     ) -> Tensor:
-        """x [B, T, dim] to [B, T, dim]; the rows belong to the caches, one cache after the other."""
+        """x [B, T, dim] to [B, T, dim]; the rows belong to the caches, one cache after the other.
+
+        Without caches a row is one sequence, or sequences of the lengths `packed` that do not see each other.
+        """
         batch, length, _ = x.shape
         qkv = self.qkv(x).view(batch, length, -1, self.head_dim).transpose(1, 2)
         q, k, v = qkv.split([self.heads, self.kv_heads, self.kv_heads], 1)
@@ -130,7 +137,7 @@ class Attention(nn.Module):
             rows = zip(caches, *(torch.split(x, sizes) for x in (q, k, v)), strict=True)
             y = torch.cat([self._continue(*cache, *qkv_rows) for cache, *qkv_rows in rows])
         else:
-            y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+            y = _alone(q, k, v, packed or (length,))
         out: Tensor = self.out(y.transpose(1, 2).reshape(batch, length, -1))
         return out
 
@@ -140,7 +147,7 @@ class Attention(nn.Module):
         batch, _, length, dim = q.shape
         rows = torch.arange(batch, device=q.device)[:, None]
         for past, new in ((cache.keys, k), (cache.values, v)):
-            past.transpose(1, 2)[rows, where.index] = new.transpose(1, 2)
+            past.transpose(1, 2)[rows, where.index] = new.transpose(1, 2).to(past.dtype)  # autocast makes some narrower
         group = self.heads // self.kv_heads
         mask = where.mask.repeat(1, 1, group, 1) if length > 1 else where.mask
         y = F.scaled_dot_product_attention(
@@ -150,3 +157,9 @@ class Attention(nn.Module):
             attn_mask=mask,
         )
         return y.view(batch, self.heads, length, dim)
+
+
+def _alone(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Causal attention of sequences that lie one behind the other, each to itself; [B, H, T, D]."""
+    parts = zip(*(torch.split(t, list(lengths), 2) for t in (q, k, v)), strict=True)
+    return torch.cat([F.scaled_dot_product_attention(a, b, c, is_causal=True, enable_gqa=True) for a, b, c in parts], 2)

@@ -95,9 +95,13 @@ class DecoderLayer(nn.Module):
         self.ffn_norm = RMSNorm(dim, config.rms_norm_eps)
 
     def forward(
-        self, x: Tensor, rotation: tuple[Tensor, Tensor], caches: Sequence[tuple[LayerCache, Positions]] = ()
+        self,
+        x: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        caches: Sequence[tuple[LayerCache, Positions]] = (),
+        packed: Sequence[int] = (),
     ) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), rotation, caches)
+        x = x + self.attention(self.attention_norm(x), rotation, caches, packed)
         y: Tensor = x + self.ffn(self.ffn_norm(x))
         return y
 

@@ -1,0 +1,1 @@
+"""VITA-Audio: a speech language model that predicts several tokens a pass (arXiv:2505.03739)."""

@@ -1,0 +1,1 @@
+"""What VITA-Audio learns from, and its losses."""
