@@ -23,6 +23,7 @@ app = typer.Typer(
         "loquor voices list",
         "loquor voices show en-Mike_man",
         'loquor voices create ada --audio ada.wav --consent "Ada agreed to audiobooks, 3 May"',
+        'loquor voices create ada --for realtime --audio ada.wav --consent "Ada agreed to demos, 3 May"',
         "loquor voices import en-Mike_man.pt it-Spk0_woman.pt",
     ),
 )
@@ -149,7 +150,8 @@ def _contents(voice: Voice | RecordedVoice) -> dict[str, Any]:
         return {"created": voice.created, **sound}
     read, heard = voice.length("lm"), voice.length("tts_lm")
     model = {key: value for key, value in asdict(voice.model).items() if value != ""}
-    return {"prompt_tokens": read, "prompt_frames": heard - read, "model": model}
+    created = {"created": voice.created} if voice.created else {}
+    return created | {"prompt_tokens": read, "prompt_frames": heard - read, "model": model}
 
 
 def _in_a_row(value: Any) -> str:

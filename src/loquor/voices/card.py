@@ -80,6 +80,12 @@ class PromptCard(Card):
     kind: ClassVar[str] = "realtime prompt"
 
     model: Fingerprint
+    created: str = ""  # the day it was made of a reference, ISO 8601; empty if it was imported
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.created != "":
+            _require_date(self.created)
 
     def misfits(self, model: Fingerprint | None) -> list[str]:
         """What keeps a model from speaking with this voice; `model` is None for the long-form family."""
@@ -96,10 +102,7 @@ class RecordingCard(Card):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        try:
-            date.fromisoformat(self.created)
-        except (TypeError, ValueError):
-            raise ConfigError(f"voice.created must be a date such as 2026-11-21, got {self.created!r}") from None
+        _require_date(self.created)
 
     def misfits(self, model: Fingerprint | None) -> list[str]:
         """What keeps a model from speaking with this voice; `model` is None for the long-form family."""
@@ -143,6 +146,13 @@ def language_of(name: str) -> str:
     """The language that the name of a published voice begins with: "en" for en-Davis_man; empty if none."""
     found = re.match(r"([a-z]{2,3})-", name)
     return found[1] if found else ""
+
+
+def _require_date(created: str) -> None:
+    try:
+        date.fromisoformat(created)
+    except (TypeError, ValueError):
+        raise ConfigError(f"voice.created must be a date such as 2026-11-21, got {created!r}") from None
 
 
 def _card(path: Path, header: str) -> AnyCard:
