@@ -1,6 +1,7 @@
 """`loquor` from outside: a model of the real architecture in miniature, and a way to run commands in this process."""
 
 import contextlib
+import importlib.util
 import json
 import logging
 import os
@@ -9,9 +10,12 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from loquor.cli.main import run
+from loquor.models.realtime.checkpoint import export_realtime, load_realtime
 from toy import named_voice, toy_config, toy_model, write_toy
 
 
@@ -21,6 +25,15 @@ def write_model(folder, end_bias):
     config = replace(config, codec=replace(config.codec, patch_samples=200))
     write_toy(folder, end_bias, config)
     named_voice(toy_model(config), "en-Ada_woman", seed=1).save(folder / "voices" / "en-Ada_woman.safetensors")
+    return folder
+
+
+def toy_without_encoder(folder, end_bias=100):
+    """A toy as the released Realtime checkpoints are."""
+    model = load_realtime(write_model(folder, end_bias))
+    model.codec.encoder = None
+    (folder / "model.safetensors").unlink()
+    export_realtime(model, folder)
     return folder
 
 
@@ -42,6 +55,23 @@ def own_voices(tmp_path, monkeypatch):
     folder = tmp_path / "home" / "voices"
     monkeypatch.setenv("LOQUOR_VOICES", str(folder))
     return folder
+
+
+@pytest.fixture
+def audio(tmp_path):
+    """Five seconds of noise in syllables."""
+    t = np.arange(5 * 24000) / 24000
+    path = tmp_path / "en-Ada.wav"
+    soundfile.write(path, 0.1 * np.sin(2 * np.pi * 3 * t) * np.random.default_rng(0).standard_normal(len(t)), 24000)
+    return path
+
+
+@pytest.fixture
+def bare(monkeypatch):
+    """As after `pip install loquor`: no instrument that listens."""
+    found = importlib.util.find_spec
+    weights = ("silero_vad", "speechmos", "resemblyzer", "moonshine_voice")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None if name in weights else found(name))
 
 
 @dataclass(frozen=True)

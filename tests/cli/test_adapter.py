@@ -8,7 +8,7 @@ import soundfile as sf
 import torch
 
 import loquor as package
-from loquor.errors import CheckpointError, ConfigError
+from loquor.errors import CheckpointError, InputError
 from loquor.models.longform.adapter import apply_adapter
 from loquor.models.longform.checkpoint import export_longform, load_longform
 from models.toy_adapter import small_model, write_adapter
@@ -78,10 +78,12 @@ def test_an_adapter_that_cannot_be_merged_is_one_error_and_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_realtime_models_take_none_yet(loquor, toy_folder, adapter, tmp_path):
+def test_an_adapter_of_another_family_is_refused(loquor, toy_folder, adapter, tmp_path):
     done = loquor("convert", toy_folder, tmp_path / "out", "--adapter", adapter)
     assert done.code == 1
-    assert done.err.splitlines()[0] == f"error: VibeVoice Realtime models take no adapters yet: {adapter}"
+    error = f"error: {adapter} is an adapter of another family of models: it holds semantic_connector"
+    assert done.err.splitlines()[0] == error
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +123,6 @@ def test_adapters_are_given_to_load_as_one_or_as_several(speaking):
         package.load(base, adapter=f"{adapter}@0")
 
 
-def test_a_realtime_model_is_not_loaded_with_one(toy_folder, adapter):
-    with pytest.raises(ConfigError, match="VibeVoice Realtime models take no adapters yet"):
-        package.load(toy_folder, adapter=adapter)
+def test_a_strength_that_is_none_is_found_before_the_model_is_read(tmp_path):
+    with pytest.raises(InputError, match="'much' is no strength"):
+        package.load(tmp_path, adapter="mine@much")

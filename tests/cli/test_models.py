@@ -133,7 +133,6 @@ def test_what_is_no_model_is_an_error(loquor, toy_folder, arguments, error):
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("qwen2_mtp", "model_type 'qwen2_mtp' (VITA-Audio) is not supported"),
         ("llama", "model_type 'llama' is not supported"),
         (None, "model_type None is not supported"),
     ],
@@ -144,7 +143,8 @@ def test_another_family_is_an_error_that_names_what_is_supported(loquor, copied,
         done = loquor(*command, copied)
         first, second = done.err.splitlines()
         assert (done.code, words in first) == (1, True)
-        supported = "vibevoice_streaming (VibeVoice Realtime), vibevoice (VibeVoice long-form)"
+        families = "vibevoice_streaming (VibeVoice Realtime), vibevoice (VibeVoice long-form)"
+        supported = f"{families}, qwen2_mtp (VITA-Audio), qwen2_mtp_sensevoice (VITA-Audio)"
         assert second == f"hint: supported: {supported}"
 
 

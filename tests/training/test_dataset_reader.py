@@ -151,7 +151,7 @@ def test_a_model_without_an_encoder_cannot_prepare(realtime, tmp_path):
     family.layouts["original"](model, tmp_path, None, 10**9)
     with pytest.raises(CheckpointError, match="has no encoder") as error:
         SpeechCodec.open(tmp_path)
-    assert "embedded voice" in error.value.hint
+    assert "loquor distil" in error.value.hint
 
 
 @given(st.lists(st.integers(1, 200), max_size=60), st.integers(1, 600), st.integers(0, 3))

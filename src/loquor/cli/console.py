@@ -10,7 +10,7 @@ import typer
 
 MODEL_HELP = "A model folder, or a hub repository org/name[@revision].  [default: the embedded voice]"
 ADAPTER_HELP = (
-    "Merge a fine-tuned adapter (LoRA) into a long-form model, at a strength such as 0.8; may be given again.  "
+    "Merge a fine-tuned adapter (LoRA) into the model, at a strength such as 0.8; may be given again.  "
     "[default strength: 1.0]"
 )
 AdapterOption = Annotated[list[str] | None, typer.Option("--adapter", metavar="FOLDER[@STRENGTH]", help=ADAPTER_HELP)]

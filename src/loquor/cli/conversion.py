@@ -16,25 +16,28 @@ from loquor.checkpoints import write_text
 from loquor.configs import read_json
 from loquor.errors import CheckpointError, ConfigError
 from loquor.models import DTYPES, family_of
+from loquor.training.alphabet import add_alphabet
 
 BESIDE = ("*.json", "*.md", "LICENSE*", "voices/*.safetensors")  # what belongs to a model besides its weights
 DTYPE_KEYS = ("torch_dtype", "dtype")
 FINITE_HINT = "float16 ends at 65504: try bfloat16; `loquor doctor` looks at every tensor"
 
 
-def convert(
+def convert(  # noqa: PLR0913, PLR0917 - the command's options
     source: Path,
     target: Path,
     dtype: str | None,
     shard_bytes: int,
     adapters: Sequence[str] = (),
     layout: str | None = None,
+    alphabet: str | None = None,
 ) -> list[Path]:
     """The model in `source`, strictly loaded and written to `target`; the files written.
 
     `adapters`, each `path` or `path@strength`, are merged into it. Without them and `dtype` every tensor keeps its
-    bytes, without `layout` its name. CheckpointError if the source is not sound or the target cannot be written; then
-    the target is as it was. ConfigError if the model cannot be written in that layout.
+    bytes, without `layout` its name. `alphabet` is a language whose letters a phoneme model gets. CheckpointError if
+    the source is not sound or the target cannot be written; then the target is as it was. ConfigError if the model
+    cannot be written in that layout, or does not read phonemes.
     """
     family = family_of(source)
     layout = layout or family.layout_of(source)
@@ -44,6 +47,7 @@ def convert(
         )
     model = family.load(source, DTYPES[dtype] if dtype else None)
     family.merge(model, adapters)
+    tokenizer = add_alphabet(model, source, alphabet) if alphabet else None
     for name, tensor in model.state_dict().items():
         if not tensor.isfinite().all():
             raise CheckpointError(f"{source}: {name} is not finite as {dtype or tensor.dtype}", hint=FINITE_HINT)
@@ -54,6 +58,11 @@ def convert(
             family.layouts[layout](model, beside, source, shard_bytes)
             if dtype:
                 config = _with_dtype(read_json(beside / "config.json"), dtype)
+                write_text(beside / "config.json", json.dumps(config, indent=1))
+            if tokenizer:
+                tokenizer.save(beside / "tokenizer.json")
+                config = read_json(beside / "config.json")
+                config["decoder_config"]["vocab_size"] = tokenizer.vocab_size
                 write_text(beside / "config.json", json.dumps(config, indent=1))
             _copy_rest(source, beside)
             return _move(beside, target)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from loquor.cli.checks import Check
 from loquor.cli.console import in_bytes
+from loquor.training.checkup.memory import available_bytes
 
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "bf16")
 LITTLE_MEMORY = 2_000_000_000
@@ -63,14 +64,9 @@ def _accelerator() -> Check:
 
 
 def _memory() -> Check:
-    lines = (_read("/proc/meminfo") or "").splitlines()
-    kilobytes = {line.partition(":")[0]: int(line.split()[1]) for line in lines if len(line.split()) > 1}
-    if "MemAvailable" not in kilobytes:
+    free = available_bytes()
+    if free is None:
         return Check("memory", "ok", "unknown on this system")
-    free = 1024 * kilobytes["MemAvailable"]
-    limit, used = _read("/sys/fs/cgroup/memory.max"), _read("/sys/fs/cgroup/memory.current")
-    if limit and used and limit.isdigit():
-        free = min(free, max(int(limit) - int(used), 0))
     detail = f"{in_bytes(free)} available"
     if free < LITTLE_MEMORY:
         return Check("memory", "warn", detail, "a 0.5 billion parameter model wants 2 GB; the embedded voice 0.3 GB")

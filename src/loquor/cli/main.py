@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from loquor.cli import data, interruption, operate, podcast, speak, voices
+from loquor.cli import data, distil, interruption, operate, podcast, speak, train, voices
 from loquor.cli.console import examples
 from loquor.errors import LoquorError
 
@@ -33,6 +33,8 @@ speak.register(app)
 podcast.register(app)
 app.add_typer(voices.app, name="voices")
 app.add_typer(data.app, name="data")
+train.register(app)
+distil.register(app)
 operate.register(app)
 
 

@@ -16,12 +16,14 @@ from loquor.cli.checks import Check, attempt
 from loquor.cli.console import in_bytes
 from loquor.cli.voice_checks import voice_checks
 from loquor.configs import read_json
+from loquor.engine.generation_file import GenerationDefaults
 from loquor.engine.request import Sampling
 from loquor.engine.speaker import DEFAULTS_FILE, SAMPLE_RATE_HZ
 from loquor.errors import ConfigError
-from loquor.models import family_of
+from loquor.models import VITA, family_of
 from loquor.models.longform.checkpoint import LAYOUTS
 from loquor.models.longform.names import Names
+from loquor.models.sections import stated_rate_hz
 from loquor.text.tokenizer import load_tokenizer
 from loquor.voices.catalogue import catalogue, find_voice
 
@@ -36,17 +38,11 @@ def model_checks(folder: Path) -> list[Check]:
     opened = attempt("files", partial(_files, folder))
     if opened.verdict == "fail":
         return [opened]
-    looks = {
-        "weights": _weights,
-        "latent scale": _latent_scale,
-        "encoder": _encoder,
-        "tokenizer": _tokenizer,
-        "sample rate": _sample_rate,
-        "defaults": _defaults,
-        "pickles": _pickles,
-        "adapters": _adapters,
-    }
-    return [opened, *(attempt(name, partial(look, folder)) for name, look in looks.items()), *voice_checks(folder)]
+    is_vita = family_of(folder) is VITA
+    own = {"generation": _generation} if is_vita else SPEAKERS_CHECKS
+    looks = {"weights": _weights, "tokenizer": _tokenizer, **own, "pickles": _pickles, "adapters": _adapters}
+    found = [attempt(name, partial(look, folder)) for name, look in looks.items()]
+    return [opened, *found, *(() if is_vita else voice_checks(folder))]
 
 
 def _files(folder: Path) -> Check:
@@ -64,11 +60,11 @@ def _names(files: Files) -> Names:
 
 def _weights(folder: Path) -> Check:
     files = Files(folder)
-    names = _names(files)
+    scales = {name for layout in LAYOUTS.values() for name in (layout.names.scale, layout.names.bias)}
     sick, idle = [], []
     for name in files.where:
         tensor = files[name]
-        if name in (names.scale, names.bias) or not tensor.is_floating_point():
+        if name in scales or not tensor.is_floating_point():
             continue
         if not torch.isfinite(tensor).all():
             sick.append(name)
@@ -113,14 +109,10 @@ def _tokenizer(folder: Path) -> Check:
 
 
 def _sample_rate(folder: Path) -> Check:
-    path = folder / "preprocessor_config.json"
-    values = read_json(path) if path.exists() else {}
-    audio = values.get("audio_processor", values)  # which the transformers layout does without
-    rate = audio.get("sampling_rate", SAMPLE_RATE_HZ) if isinstance(audio, dict) else SAMPLE_RATE_HZ
+    rate = stated_rate_hz(folder, SAMPLE_RATE_HZ)
     if rate != SAMPLE_RATE_HZ:
-        return Check(
-            "sample rate", "fail", f"{path.name} says {rate!r} Hz", f"speech would be written as {SAMPLE_RATE_HZ} Hz"
-        )
+        detail = f"preprocessor_config.json says {rate!r} Hz"
+        return Check("sample rate", "fail", detail, f"speech would be written as {SAMPLE_RATE_HZ} Hz")
     return Check("sample rate", "ok", f"{SAMPLE_RATE_HZ} Hz")
 
 
@@ -139,6 +131,24 @@ def _defaults(folder: Path) -> Check:
     return Check("defaults", "ok", f"guidance {sampling.guidance}, steps {sampling.steps}")
 
 
+def _generation(folder: Path) -> Check:
+    """What generation_config.json says."""
+    modules = len(list(family_of(folder).outline(folder).model.get_submodule("predictors").children()))
+    defaults = GenerationDefaults.read(folder, modules)
+    detail = f"{modules} modules, schedule {list(defaults.schedule.numbers)}, ends with {list(defaults.eos)}"
+    if not defaults.eos:
+        return Check("generation", "warn", detail, "no eos_token_id is named: answers end at their limit only")
+    return Check("generation", "ok", detail)
+
+
+SPEAKERS_CHECKS = {
+    "latent scale": _latent_scale,
+    "encoder": _encoder,
+    "sample rate": _sample_rate,
+    "defaults": _defaults,
+}
+
+
 def _pickles(folder: Path) -> Check:
     found = sorted(file.name for pattern in PICKLES for file in folder.rglob(pattern))
     if found:
@@ -151,8 +161,7 @@ def _pickles(folder: Path) -> Check:
 def _adapters(folder: Path) -> Check:
     found = [name for name in ADAPTERS if (folder / name).exists()]
     if found:
-        takes_them = family_of(folder).adapt is not None
-        advice = "merge it: loquor convert MODEL OUT --adapter FOLDER" if takes_them else "this family takes none"
+        advice = "merge it: loquor convert MODEL OUT --adapter FOLDER"
         return Check("adapters", "warn", f"not applied: {_some(found)}", advice)
     return Check("adapters", "ok", "none")
 

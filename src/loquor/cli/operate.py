@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from loquor.cli import doctor_train
 from loquor.cli.console import MODEL_HELP, AdapterOption, examples, print_json
 
 INSPECT_EXAMPLES = examples(
@@ -21,8 +22,13 @@ CONVERT_EXAMPLES = examples(
     "loquor convert org/name ./model --shard-size 500MB",
     "loquor convert ./VibeVoice-1.5B ./VibeVoice-1.5B-hf --layout hf",
     "loquor convert ./VibeVoice-1.5B ./adapted --adapter ./my-lora@0.8",
+    "loquor convert embedded ./base --alphabet fa",
 )
-DOCTOR_EXAMPLES = examples("loquor doctor", "loquor doctor -m ./model --json")
+DOCTOR_EXAMPLES = examples(
+    "loquor doctor",
+    "loquor doctor -m ./model --json",
+    "loquor doctor train realtime-lora data=./prepared",
+)
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
@@ -32,6 +38,7 @@ class Freeze(StrEnum):
     none = "none"
     conservative = "conservative"
     lora = "lora"
+    modules = "modules"
     full = "full"
 
 
@@ -56,6 +63,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 FreezeOption = Annotated[
     Freeze | None, typer.Option("--freeze", help="Also show how many numbers this strategy trains in each module.")
 ]
+ALPHABET_HELP = "Give a phoneme model the letters of a language (fa), still to be taught what they sound like."
+AlphabetOption = Annotated[str | None, typer.Option("--alphabet", metavar="LANGUAGE", help=ALPHABET_HELP)]
 Depth = Annotated[int, typer.Option("--depth", min=0, help="Levels of modules to show.")]
 Target = Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.")]
 DtypeOption = Annotated[Dtype | None, typer.Option("--dtype", help="Cast the weights.  [default: as they are]")]
@@ -74,7 +83,10 @@ Force = Annotated[bool, typer.Option("--force", help="Write into a folder that i
 def register(app: typer.Typer) -> None:
     app.command("inspect", epilog=INSPECT_EXAMPLES)(inspect)
     app.command("convert", epilog=CONVERT_EXAMPLES)(convert)
-    app.command("doctor", epilog=DOCTOR_EXAMPLES)(doctor)
+    patient = typer.Typer()
+    patient.callback(invoke_without_command=True, epilog=DOCTOR_EXAMPLES)(doctor)
+    patient.command("train", epilog=doctor_train.TRAIN_EXAMPLES)(doctor_train.train)
+    app.add_typer(patient, name="doctor")
 
 
 def inspect(model: Checkpoint, freeze: FreezeOption = None, depth: Depth = 2, as_json: Json = False) -> None:
@@ -82,8 +94,8 @@ def inspect(model: Checkpoint, freeze: FreezeOption = None, depth: Depth = 2, as
 
     Parameters, bytes and dtype are read from headers only, no weights. Strategies: conservative (the language model
     that reads text, in Realtime the lower one, and codecs frozen), lora (rank 8 on attention and feed-forward matrices
-    of the language model that speaks and of the head; connectors and end classifier in full), full (only the codecs
-    frozen), none (nothing frozen).
+    of the language model that speaks and of the head; connectors and end classifier in full), modules (of VITA-Audio,
+    only what predicts further tokens), full (only codecs and encoders frozen), none (nothing frozen).
     """
     from loquor.cli.tree import as_dict, nodes, print_tree, summary
     from loquor.engine.load import model_folder
@@ -96,10 +108,13 @@ def inspect(model: Checkpoint, freeze: FreezeOption = None, depth: Depth = 2, as
     strategy = STRATEGIES[freeze.value] if freeze else None
     found = nodes(outline, depth, strategy)
     if as_json:
-        facts = {"model": str(folder), "family": family.name, "freeze": freeze and freeze.value}
-        print_json(facts | {"unread": outline.unread, "modules": as_dict(found)})
+        facts = {"model": str(folder), "family": family.name, "licence": family.licence}
+        rest = {"freeze": freeze and freeze.value, "unread": outline.unread, "modules": as_dict(found)}
+        print_json(facts | rest)
         return
     typer.echo(f"{folder} ({family.name})")
+    if family.licence:
+        typer.echo(f"licence: {family.licence}")
     print_tree(found, strategy)
     if strategy:
         typer.echo(summary(found[0], strategy))
@@ -114,6 +129,7 @@ def convert(  # noqa: PLR0913, PLR0917 - a command's options
     layout: LayoutOption = None,
     shard_size: ShardSize = "2GB",
     adapter: AdapterOption = None,
+    alphabet: AlphabetOption = None,
     force: Force = False,
 ) -> None:
     """Write a model into another folder, as it is or in another layout, type or number of files.
@@ -131,15 +147,19 @@ def convert(  # noqa: PLR0913, PLR0917 - a command's options
     if out.is_dir() and any(out.iterdir()) and not force:
         raise InputError(f"{out} is not empty", hint="choose another folder, or --force to write into this one")
     source, chosen = model_folder(model), layout and layout.value
-    for path in converted(source, out, dtype and dtype.value, shard_bytes, adapter or (), chosen):
+    for path in converted(source, out, dtype and dtype.value, shard_bytes, adapter or (), chosen, alphabet):
         typer.echo(path)
 
 
-def doctor(model: Model = None, as_json: Json = False) -> None:
-    """Check this machine and a model's files.
+def doctor(context: typer.Context, model: Model = None, as_json: Json = False) -> None:
+    """Check this machine and a model's files; with train, a training before it starts.
 
     Each check says ok, warn or fail, what it saw, and what to do. Exit code 1 if one fails.
     """
+    if context.invoked_subcommand:
+        if model or as_json:
+            raise typer.BadParameter("options of a training stand after train; its model is model=FOLDER")
+        return
     from loquor.cli.doctor import examine, failed, print_checks
 
     checks = examine(model)

@@ -10,7 +10,7 @@ import torch
 
 from loquor.engine.speaker import Speaker
 from loquor.errors import CheckpointError, ConfigError
-from loquor.models import DTYPES, EMBEDDED, LONGFORM, Adapters, family_of
+from loquor.models import DTYPES, EMBEDDED, LONGFORM, REALTIME, Adapters, adapter_choices, family_of
 
 if TYPE_CHECKING:
     from loquor.engine.dialogue import DialogueSpeaker
@@ -27,26 +27,31 @@ def load(
 
     Realtime models give a `Speaker`, long-form models a `DialogueSpeaker`. `device` is cpu, cuda, or auto (cuda if
     there is one). `dtype` is float32, bfloat16 or float16; None means what the files hold, but on the CPU float32 for
-    Realtime models, and for long-form ones in float16. `adapter` is one or several of a long-form model, each `path` or
-    `path@strength`, merged into its weights. Raises CheckpointError if there is no sound model of that name, or an
-    adapter does not fit it or changes nothing, ConfigError for a family, device or dtype that is not supported.
+    Realtime models, and for long-form ones in float16. `adapter` is one or several, each `path` or `path@strength`,
+    merged into the model's weights. Raises CheckpointError if there is no sound model of that name, or an adapter does
+    not fit it or changes nothing, ConfigError for a family, device or dtype that is not supported.
     """
     place = _device(device)
     if dtype is not None and dtype not in DTYPES:
         raise ConfigError(f"dtype {dtype!r} is not supported", hint=f"one of {', '.join(DTYPES)}")
+    adapter_choices(adapter)  # a mistake in them is found before the model is fetched and read
     folder, chosen = model_folder(model), DTYPES[dtype] if dtype else None
     family = family_of(folder)
-    family.choices(adapter)
     if family is LONGFORM:
         from loquor.engine.dialogue import DialogueSpeaker
 
         return DialogueSpeaker.open(folder, place, chosen, adapter)
-    return Speaker.open(folder, place, chosen or (torch.float32 if place == "cpu" else None))
+    if family is not REALTIME:
+        raise ConfigError(f"{family.name} models do not speak by themselves yet: {folder}")
+    return Speaker.open(folder, place, chosen or (torch.float32 if place == "cpu" else None), adapter)
+
+
+EMBEDDED_NAME = "embedded"  # what the voice in the package is called where a model must be named
 
 
 def model_folder(model: str | Path | None = None) -> Path:
     """Where the files of a model are; a repository is downloaded first, unless the hub's cache has it."""
-    if model is None:
+    if model is None or (str(model) == EMBEDDED_NAME and not Path(model).exists()):
         if not (EMBEDDED / "config.json").is_file():
             raise CheckpointError(
                 f"the embedded voice is not in this installation: {EMBEDDED} has no config.json",

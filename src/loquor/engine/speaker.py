@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import textwrap
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
@@ -16,19 +17,22 @@ from loquor.engine.request import Chunk, Sampling
 from loquor.engine.session import Session
 from loquor.engine.speech import Progress, Recording, Speech
 from loquor.engine.utterances import UtteranceSplitter
+from loquor.engine.voice_making import Reference, make_voice
 from loquor.engine.worker import Worker
 from loquor.errors import ConfigError, InputError, VoiceError
+from loquor.models import REALTIME, Adapters
 from loquor.models.realtime.checkpoint import load_realtime
 from loquor.models.realtime.model import RealtimeConfig, RealtimeModel, RealtimeState
 from loquor.models.realtime.prompt import voice_state
 from loquor.text.tokenizer import TextTokenizer, load_tokenizer
-from loquor.voices.card import Fingerprint, read_card
+from loquor.voices.card import Card, Fingerprint, read_card
 from loquor.voices.catalogue import catalogue, find_voice
 from loquor.voices.voice import Voice
 
 SAMPLE_RATE_HZ = 24_000
 DEFAULTS_FILE = "loquor.json"  # beside config.json: {"voice": ..., "guidance": ..., "steps": ...}
 CONTEXT_SHARE = 0.75  # of the context that one utterance plans to fill
+SOURCE_CHARACTERS = 80  # of a take's text on the card of its voice
 UTTERANCE_STRETCH = 3  # a sentence may be this many times longer than `utterance_tokens` before it is cut
 
 
@@ -49,10 +53,13 @@ class Speaker:
         self._voices: dict[Path, tuple[str, RealtimeState]] = {}
 
     @classmethod
-    def open(cls, folder: Path, device: str = "cpu", dtype: torch.dtype | None = None) -> Speaker:
-        """The speaker of a checkpoint folder."""
-        model = load_realtime(folder, dtype).to(device)
-        return cls(model, load_tokenizer(folder), folder)
+    def open(
+        cls, folder: Path, device: str = "cpu", dtype: torch.dtype | None = None, adapter: Adapters = ()
+    ) -> Speaker:
+        """The speaker of a checkpoint folder, with adapters merged into its weights."""
+        model = load_realtime(folder, dtype)
+        REALTIME.merge(model, adapter)
+        return cls(model.to(device), load_tokenizer(folder), folder)
 
     @property
     def frame_s(self) -> float:
@@ -115,6 +122,16 @@ class Speaker:
                 recording.add(chunk)
         return self._speech(text, session, recording)
 
+    def freeze(self, speech: Speech, name: str, consent: str, language: str = "") -> Voice:
+        """A take of this model as a voice: what was said and its latents become a prompt; `save` keeps it.
+
+        VoiceError if the take is another model's, or too long to leave room to speak.
+        """
+        said = textwrap.shorten(speech.text, SOURCE_CHARACTERS, placeholder="...")
+        source = f"frozen take of {speech.voice}: {said}"
+        card = Card(name=name, language=language, consent=consent, source=source)
+        return make_voice(self.model, self.tokenizer, Reference(speech.text, speech.latents), card)
+
     async def speak_async(self, text: str, voice: str | Voice = "default", **sampling: float | None) -> Speech:
         """`speak` for coroutines; cancelling the task cancels the speech."""
         require_text(text)
@@ -160,14 +177,15 @@ class Speaker:
         if isinstance(voice, Voice):
             voice.require_model(self.fingerprint)
             return voice.name, voice_state(self.model, voice.tensors)
-        path = self._voice_path(voice)
+        path = self.voice_path(voice)
         if path not in self._voices:
             opened = Voice.open(path)
             opened.require_model(self.fingerprint)
             self._voices[path] = (opened.name, voice_state(self.model, opened.tensors))
         return self._voices[path]
 
-    def _voice_path(self, name: str) -> Path:
+    def voice_path(self, name: str) -> Path:
+        """The file of a voice, by its name or its path; "default" is the model's. VoiceError if there is none."""
         if name.endswith(".safetensors"):
             return Path(name)
         known = catalogue(self.folder)

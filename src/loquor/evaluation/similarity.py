@@ -42,7 +42,15 @@ def similarity(a: Embedding, b: Embedding) -> float:
 def similarity_of_parts(windows: Embeddings) -> float:
     """How alike the two parts are that windows [N, 256] fall into, each window going to the part it is more like.
 
-    Two speakers, one after the other or in turns, give two unlike parts (spherical 2-means, from the least alike pair).
+    Two speakers, one after the other or in turns, give two unlike parts.
+    """
+    return similarity(*parted(windows)[0])
+
+
+def parted(windows: Embeddings) -> tuple[Embeddings, npt.NDArray[np.intp]]:
+    """Windows [N, 256] as two parts: their middles [2, 256], and the part of each window [N].
+
+    Spherical 2-means, from the least alike pair.
     """
     first, second = np.unravel_index((windows @ windows.T).argmin(), (len(windows), len(windows)))
     parts = windows[[first, second]]
@@ -50,7 +58,7 @@ def similarity_of_parts(windows: Embeddings) -> float:
         belongs = (windows @ parts.T).argmax(axis=1)
         means = [windows[belongs == part].mean(axis=0) if (belongs == part).any() else parts[part] for part in (0, 1)]
         parts = np.stack([mean / np.linalg.norm(mean) for mean in means])
-    return similarity(parts[0], parts[1])
+    return parts, (windows @ parts.T).argmax(axis=1)
 
 
 class SpeakerEncoder:

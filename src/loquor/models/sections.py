@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from loquor.configs import from_dict, section
+from loquor.configs import from_dict, read_json, section
 from loquor.errors import ConfigError
 from loquor.models.codec import CodecConfig
 from loquor.nn.diffusion_head import DiffusionHeadConfig
@@ -30,3 +31,11 @@ def codec_config(values: Mapping[str, Any], kind: str, source: str) -> CodecConf
 def head_config(values: Mapping[str, Any], source: str, codec: CodecConfig) -> DiffusionHeadConfig:
     given = {"latent_size": codec.vae_dim, **section(values, "diffusion_head_config", source)}
     return from_dict(DiffusionHeadConfig, given, f"{source}: diffusion_head_config")
+
+
+def stated_rate_hz(folder: Path, otherwise: int) -> Any:
+    """The sample rate that `preprocessor_config.json` states in either layout; `otherwise` if it states none."""
+    path = folder / "preprocessor_config.json"
+    values = read_json(path) if path.exists() else {}
+    audio = values.get("audio_processor", values)  # which the transformers layout does without
+    return audio.get("sampling_rate", otherwise) if isinstance(audio, dict) else otherwise

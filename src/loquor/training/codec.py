@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from loquor.models.codec import Codec
+from loquor.models.codec import Codec, Decoder, Encoder
 from loquor.nn.conv import CausalConv1d, CausalConvTranspose1d
 
 SAMPLE_RATE_HZ = 24_000
@@ -71,6 +71,12 @@ class CodecLoss(nn.Module):
         w = self.weights
         return w.noise_start + (w.noise_end - w.noise_start) * min(1.0, step / w.noise_steps)
 
+    def distances(self, predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """How far waveforms [B, T] are apart: log-mel L1, log-magnitude L1, spectral convergence; all resolutions."""
+        parts = [resolution(predicted, target) for resolution in self.resolutions]
+        mel, magnitude, convergence = (torch.stack(part).mean() for part in zip(*parts, strict=True))
+        return mel, magnitude, convergence
+
     def forward(self, codec: Codec, waveform: Tensor, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Waveform [B, 1, T], T a multiple of the hop."""
         assert codec.encoder is not None and codec.decoder is not None
@@ -78,8 +84,7 @@ class CodecLoss(nn.Module):
         noise = torch.randn(mean.shape, generator=generator)
         predicted = codec.decoder(mean + self.noise_std(step) * noise)
         with torch.autocast("cpu", enabled=False):
-            parts = [r(predicted.float()[:, 0], waveform[:, 0]) for r in self.resolutions]
-            mel, magnitude, convergence = (torch.stack(p).mean() for p in zip(*parts, strict=True))
+            mel, magnitude, convergence = self.distances(predicted.float()[:, 0], waveform[:, 0])
             prior = mean.square().mean()
         w = self.weights
         loss = w.mel * mel + w.magnitude * magnitude + w.convergence * convergence + w.prior * prior
@@ -125,22 +130,27 @@ def start_as_filterbank(codec: Codec) -> None:
 
 @torch.no_grad()
 def balance(codec: Codec, waveform: Tensor) -> None:
-    """Scale every (de)convolution so that its output has unit variance on `waveform` [B, 1, T], the last one speech's.
+    """Both halves at unit variance on `waveform` [B, 1, T]; what comes out is half as loud as speech."""
+    assert codec.encoder is not None and codec.decoder is not None
+    latents = unit_variance(codec.encoder, waveform)
+    unit_variance(codec.decoder, latents, 0.5 * float(waveform.std()))
+
+
+@torch.no_grad()
+def unit_variance(half: Encoder | Decoder, x: Tensor, last: float = 1.0) -> Tensor:
+    """Scale every (de)convolution so that its output has unit variance on `x`, the head's a deviation of `last`.
 
     Layer-sequential unit variance (Mishkin & Matas 2016, arXiv:1511.06422). Without it most latent dimensions start far
-    below the noise and never carry anything; with it 160 steps reached the loss that took 340.
+    below the noise and never carry anything; with it 160 steps reached the loss that took 340. Gives what comes out.
     """
-    assert codec.encoder is not None and codec.decoder is not None
-    encoder, decoder = codec.encoder, codec.decoder
-    layers = [encoder.stem, *encoder.resamplers, encoder.head, decoder.stem, *decoder.resamplers, decoder.head]
-    stds = dict.fromkeys(layers, 1.0) | {decoder.head: 0.5 * float(waveform.std())}
 
     def rescale(layer: nn.Module, _: object, output: Tensor) -> Tensor:
-        factor = stds[layer] / output.std()
+        factor = (last if layer is half.head else 1.0) / output.std()
         layer.weight.mul_(factor)  # type: ignore[operator]
         return output * factor
 
-    hooks = [layer.register_forward_hook(rescale) for layer in layers]
-    decoder(encoder(waveform))
+    hooks = [layer.register_forward_hook(rescale) for layer in (half.stem, *half.resamplers, half.head)]
+    y: Tensor = half(x)
     for hook in hooks:
         hook.remove()
+    return y

@@ -1,4 +1,4 @@
-"""Which weights a fine-tuning changes: three strategies, from the most careful to the boldest.
+"""Which weights a training changes: strategies, from the most careful to the boldest.
 
 A strategy names parts of the model by prefix; everything it does not name stays as it is. LoRA (arXiv:2106.09685) adds
 to a matrix [M, N] the product of two thin ones, [M, r] and [r, N], and trains only those.
@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from loquor.models.outline import Part
 
 LORA_RANK = 8
-# Parts of both families: what only one has, `end_classifier.` or `semantic_connector.`, the other is not asked for.
+# Parts of all families: what only one has, such as `end_classifier.` or `predictors.`, the others are not asked for.
 SPEECH = ("speech_model.", "connector.", "semantic_connector.", "head.", "end_classifier.", "types.")
+MODULES = ("predictors.",)  # of VITA-Audio, each predicting one token further
+HEARD = ("listener.projection.",)  # of VITA-Audio Plus, whose encoder never trains
 TEXT = ("text_model.", "language_model.", "embedding.", "token_head.")
 
 
@@ -44,7 +46,10 @@ STRATEGIES = {
         full=("connector.", "semantic_connector.", "end_classifier."),
         lora=("speech_model.", "language_model.", "head."),
     ),
-    "full": Strategy("only the codecs frozen", full=SPEECH + TEXT),
+    "modules": Strategy("VITA-Audio: only the modules that predict further tokens", full=MODULES),
+    "full": Strategy(
+        "only codecs, and VITA-Audio's encoder of what it hears, frozen", full=SPEECH + MODULES + HEARD + TEXT
+    ),
 }
 
 

@@ -35,7 +35,7 @@ def read_curves(run: Path) -> dict[str, tuple[list[int], list[float]]]:
 
 
 def plot_runs(runs: list[Path], picture: Path) -> None:
-    """One row a run, one panel a loss: training thin, validation with dots."""
+    """One row a run, one panel a loss or a measure of samples: training thin, what is looked at now and then dotted."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -43,12 +43,17 @@ def plot_runs(runs: list[Path], picture: Path) -> None:
 
     rows = [(run.name, read_curves(run)) for run in runs]
     losses = [[n for n in curves if n not in HIDDEN and not n.startswith("valid/")] for _, curves in rows]
-    figure, axes = pyplot.subplots(len(rows), max(map(len, losses)), figsize=(15, 3 * len(rows)), squeeze=False)
+    columns = max(map(len, losses))
+    size = (max(15, 3.75 * columns), 3 * len(rows))
+    figure, axes = pyplot.subplots(len(rows), columns, figsize=size, squeeze=False)
     for panels, (title, curves), names in zip(axes, rows, losses, strict=True):
         for panel in panels[len(names) :]:
             panel.axis("off")
         for panel, name in zip(panels, names, strict=False):
-            panel.plot(*curves[name], linewidth=0.8, label="training")
+            if name.startswith("samples/"):
+                panel.plot(*curves[name], "o-", markersize=3, label="samples, averaged weights")
+            else:
+                panel.plot(*curves[name], linewidth=0.8, label="training")
             if f"valid/{name}" in curves:
                 panel.plot(*curves[f"valid/{name}"], "o-", markersize=3, label="validation, averaged weights")
             panel.set(title=f"{title}: {name}", xlabel="step")

@@ -25,8 +25,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from loquor.errors import CheckpointError, MissingExtra
+from loquor.training.processes import cut_like, whole
 
 logger = logging.getLogger(__name__)
+LOG_EVERY = 20  # steps
 Losses = dict[str, Tensor]  # "loss" is minimised, the others are logged
 LossOfPart = Callable[[int, int, torch.Generator], Losses]  # of step, part of the batch, its randomness
 
@@ -42,12 +44,14 @@ class Optimisation:
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.0
     clip_norm: float = 1.0
-    ema_decay: float = 0.999
+    ema_decay: float = 0.999  # 0: no averages are kept, the weights stand for them
     seed: int = 0
     autocast: bool = True  # bf16 products, everything else fp32
     workers: int = 1  # parts of a batch computed side by side, one thread each
     save_every: int = 250
     validate_every: int = 500
+    fast: tuple[str, ...] = ()  # prefixes of parameters that learn at another rate
+    fast_rate: float = 1.0  # times the learning rate
 
     def rate(self, step: int) -> float:
         """Learning rate of a step: linear warm-up, then cosine to `final_fraction`."""
@@ -70,10 +74,9 @@ class Trainer:
         self.model, self.folder, self.options = model, folder, options
         self.step = 0
         self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        self.ema = {n: p.detach().clone() for n, p in self.parameters.items()}
-        decayed = [p for p in self.parameters.values() if p.ndim > 1]
-        plain = [p for p in self.parameters.values() if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        averages = {n: p.detach() for n, p in self.parameters.items()}
+        self.ema = {n: p.clone() for n, p in averages.items()} if options.ema_decay else averages
+        groups = list(_groups(self.parameters, options))
         self.optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas, fused=True)
         self.pool = ThreadPoolExecutor(options.workers)
         folder.mkdir(parents=True, exist_ok=True)
@@ -85,37 +88,47 @@ class Trainer:
         progress: Callable[[int, dict[str, float]], None] | None = None,
     ) -> None:
         """Run to the last step, saving and validating on the way; continues from what `folder` holds."""
+        self.run(partial(self._gradients, loss), validate, progress)
+
+    def run(
+        self,
+        gradients: Callable[[], dict[str, float]],
+        validate: Callable[[], dict[str, float]] | None = None,
+        progress: Callable[[int, dict[str, float]], None] | None = None,
+    ) -> None:
+        """`fit`, where `gradients` fills those of all parameters for the step `self.step` and gives its losses."""
         self.resume()
-        log = _Log(self.folder)
+        self.log = self.open_log()
         started = time.perf_counter()
         while self.step < self.options.steps:
-            values = self._one_step(loss)
+            values = self._one_step(gradients)
             values["seconds"] = time.perf_counter() - started
-            log.write(self.step, values)
+            self.log.write(self.step, values, force=self.step == self.options.steps)
             if progress:
                 progress(self.step, values)
             if validate and (self.step % self.options.validate_every == 0 or self.step == self.options.steps):
                 with self.averaged():
-                    log.write(self.step, {f"valid/{k}": v for k, v in validate().items()}, force=True)
+                    self.log.write(self.step, {f"valid/{k}": v for k, v in validate().items()}, force=True)
             if self.step % self.options.save_every == 0 or self.step == self.options.steps:
                 self.save()
-        log.close()
+        self.log.close()
 
-    def _one_step(self, loss: LossOfPart) -> dict[str, float]:
+    def _one_step(self, gradients: Callable[[], dict[str, float]]) -> dict[str, float]:
         rate = self.options.rate(self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["times"]
         self.model.train()
-        losses = self._gradients(loss)
-        norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.options.clip_norm)
+        losses = gradients()
+        norm = whole(nn.utils.clip_grad_norm_(self.parameters.values(), self.options.clip_norm))
         if torch.isfinite(norm):
             self.optimizer.step()
         else:
             logger.warning("step %d: gradient is not finite, skipped", self.step)
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        decay = min(self.options.ema_decay, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(list(self.ema.values()), list(self.parameters.values()), 1 - decay)
+        if self.options.ema_decay:
+            decay = min(self.options.ema_decay, (1 + self.step) / (10 + self.step))
+            torch._foreach_lerp_(list(self.ema.values()), list(self.parameters.values()), 1 - decay)
         return losses | {"rate": rate, "gradient_norm": float(norm)}
 
     def _gradients(self, loss: LossOfPart) -> dict[str, float]:
@@ -136,21 +149,40 @@ class Trainer:
             losses = loss(self.step, part, step_generator(self.options.seed, self.step, part))
         return losses, torch.autograd.grad(losses["loss"], list(self.parameters.values()), allow_unused=True)
 
+    def open_log(self) -> Log:
+        """Where curves go."""
+        return Log(self.folder)
+
     def averaged(self) -> _Swap:
         """Context in which the model holds its averaged (EMA) weights."""
         return _Swap(self.parameters, self.ema)
 
+    def place(self) -> dict[str, Any]:
+        """Where in its data the training is, as JSON takes it; nothing where that follows from the step."""
+        return {}
+
+    def go_on(self, place: dict[str, Any]) -> None:
+        """Take the data up again where `place` says."""
+
     def save(self) -> None:
         """Everything a resume needs, in one file that replaces the last."""
-        tensors: dict[str, Tensor] = {}
+        place = self.place()
+        self.write({name: tensor.cpu().contiguous() for name, tensor in self.tensors()}, place)
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """What is saved, tensor by tensor, each whole."""
         for name, p in self.parameters.items():
-            tensors[f"model.{name}"] = p.detach()
-            tensors[f"ema.{name}"] = self.ema[name]
-            for key in ("exp_avg", "exp_avg_sq"):
-                tensors[f"{key}.{name}"] = self.optimizer.state[p][key]
-        meta = {"step": str(self.step), "options": json.dumps(asdict(self.options))}
+            yield f"model.{name}", whole(p.detach())
+            if self.options.ema_decay:
+                yield f"ema.{name}", whole(self.ema[name])
+            for key, moment in self.optimizer.state.get(p, {}).items():  # none, if no step was finite yet
+                yield f"{key}.{name}", whole(moment)
+
+    def write(self, tensors: dict[str, Tensor], place: dict[str, Any]) -> None:
+        """Replace the saved file."""
+        meta = {"step": str(self.step), "options": json.dumps(asdict(self.options)), "place": json.dumps(place)}
         target, temporary = self.folder / "training.safetensors", self.folder / "training.tmp"
-        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata=meta)
+        save_file(tensors, temporary, metadata=meta)
         os.replace(temporary, target)
 
     def resume(self) -> None:
@@ -162,16 +194,33 @@ class Trainer:
             found = {k.removeprefix("model.") for k in file.keys() if k.startswith("model.")}  # noqa: SIM118
             if found != set(self.parameters):
                 raise CheckpointError(f"{path} belongs to another model", hint="train into an empty folder")
-            self.step = int(file.metadata()["step"])
+            metadata = file.metadata()
+            self.step = int(metadata["step"])
+            self.go_on(json.loads(metadata.get("place", "{}")))
             for name, p in self.parameters.items():
-                p.data.copy_(file.get_tensor(f"model.{name}"))
-                self.ema[name].copy_(file.get_tensor(f"ema.{name}"))
-                self.optimizer.state[p] = {
-                    "step": torch.tensor(float(self.step)),
-                    "exp_avg": file.get_tensor(f"exp_avg.{name}"),
-                    "exp_avg_sq": file.get_tensor(f"exp_avg_sq.{name}"),
-                }
+                p.data.copy_(cut_like(p, file.get_tensor(f"model.{name}")))
+                if self.options.ema_decay:
+                    self.ema[name].copy_(cut_like(p, file.get_tensor(f"ema.{name}")))
+                self._restore_moments(p, name, file)
         logger.info("resumed %s at step %d", path, self.step)
+
+    def _restore_moments(self, parameter: nn.Parameter, name: str, file: Any) -> None:
+        """AdamW's own step count is behind ours where a step was skipped; older files do not have it."""
+        held = set(file.keys())
+        moments = {key: f"{key}.{name}" for key in ("exp_avg", "exp_avg_sq") if f"{key}.{name}" in held}
+        if not moments:
+            return
+        count = file.get_tensor(f"step.{name}") if f"step.{name}" in held else torch.tensor(float(self.step))
+        state = {key: cut_like(parameter, file.get_tensor(stored)) for key, stored in moments.items()}
+        self.optimizer.state[parameter] = {"step": count.to(parameter.device), **state}
+
+
+def _groups(parameters: dict[str, nn.Parameter], options: Optimisation) -> Iterator[dict[str, Any]]:
+    """Matrices, whose weights decay, apart from vectors; and what learns at another rate apart from the rest."""
+    for times in sorted({1.0, options.fast_rate if options.fast else 1.0}):
+        own = [p for n, p in parameters.items() if times == (options.fast_rate if n.startswith(options.fast) else 1.0)]
+        yield {"params": [p for p in own if p.ndim > 1], "weight_decay": options.weight_decay, "times": times}
+        yield {"params": [p for p in own if p.ndim <= 1], "weight_decay": 0.0, "times": times}
 
 
 class _Swap:
@@ -190,10 +239,10 @@ class _Swap:
         self.__enter__()
 
 
-class _Log:
+class Log:
     """Curves for TensorBoard, means over `every` steps."""
 
-    def __init__(self, folder: Path, every: int = 20) -> None:
+    def __init__(self, folder: Path, every: int = LOG_EVERY) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:

@@ -1,249 +1,28 @@
-"""Adapters in the layout of the community's long-form fine-tuner, merged into the weights at a strength.
-
-A folder holds a LoRA of the language model, and beside it what else was trained: a diffusion head (a LoRA of it, or all
-its weights) and the two connectors (all their weights). A matrix with a LoRA becomes W + strength * scale * B A; one
-that is there in full, the point between the model's and the adapter's: strength 0 is the model, 1 the adapter. Sums are
-taken in float32 or finer. Users of this family report adapters that silently do nothing, so that is an error here.
-"""
+"""Adapters of long-form models: those of the community's fine-tuner, and ours."""
 
 from __future__ import annotations
 
-import logging
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-import torch
-from torch import Tensor
-
-from loquor.checkpoints import Entry
-from loquor.errors import CheckpointError, InputError
+from loquor.models.adapter import (
+    ACOUSTIC_CONNECTOR,
+    DIFFUSION_HEAD,
+    AdapterLayout,
+    AppliedAdapter,
+    Place,
+    full_place,
+    merge_adapter,
+)
 from loquor.models.longform.checkpoint import keys
 from loquor.models.longform.model import LongformModel
-from loquor.models.longform.names import ORIGINAL
-from loquor.models.low_rank import CONFIG, read_low_rank, read_tensors
 
-logger = logging.getLogger(__name__)
-
-LEVEL = "lora"  # the fine-tuner writes all into a folder of this name; users name either
-LANGUAGE_MODEL, HEAD = "model.language_model.", ORIGINAL.head
-WRAPPED = "base."  # the head is wrapped when a LoRA is put on it
-FULL_HEADS = ("diffusion_head/model.safetensors", "diffusion_head/diffusion_head_full.bin", "diffusion_head_full.bin")
-CONNECTORS = {"acoustic_connector": ORIGINAL.connector, "semantic_connector": ORIGINAL.semantic_connector}
-
-
-class Change(Protocol):
-    """What one published matrix or vector changes by."""
-
-    @property
-    def shape(self) -> torch.Size: ...
-
-    def is_finite(self) -> bool: ...
-
-    def apply_to(self, weight: Tensor, strength: float) -> None:
-        """Change `weight`, in float32 or finer, in place."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class Full:
-    """All of a tensor, as it was when training ended."""
-
-    tensor: Tensor
-
-    @property
-    def shape(self) -> torch.Size:
-        return self.tensor.shape
-
-    def is_finite(self) -> bool:
-        return bool(self.tensor.isfinite().all())
-
-    def apply_to(self, weight: Tensor, strength: float) -> None:
-        weight.lerp_(self.tensor.to(weight), strength)
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """Changes to one part of a model, by published names."""
-
-    name: str
-    source: Path
-    prefix: str  # of the published names
-    changes: dict[str, Change]
-
-
-@dataclass(frozen=True)
-class AppliedPart:
-    """What became of a part of an adapter."""
-
-    name: str
-    source: Path
-    tensors: int  # published tensors that changed
-    largest_change: float  # of a number, relative to the largest in its tensor, before or after
-
-
-@dataclass(frozen=True)
-class AppliedAdapter:
-    """What became of an adapter; at least one part changed something."""
-
-    folder: Path
-    strength: float
-    parts: tuple[AppliedPart, ...]
-
-
-@dataclass(frozen=True)
-class AdapterChoice:
-    """An adapter and how much of it, as users write it: `path`, or `path@0.8`."""
-
-    folder: Path
-    strength: float = 1.0
-
-    @classmethod
-    def parse(cls, text: str | Path) -> AdapterChoice:
-        """InputError if what follows the @ is no number and the whole is no folder."""
-        folder, at, strength = str(text).rpartition("@")
-        if not at or Path(text).is_dir():
-            return cls(Path(text).expanduser())
-        try:
-            return cls(Path(folder).expanduser(), float(strength))
-        except ValueError:
-            raise InputError(f"{strength!r} is no strength", hint=f"such as {folder}@0.8") from None
+LAYOUT = AdapterLayout(
+    low_rank=(Place("language model", "", "model.language_model."), DIFFUSION_HEAD),
+    in_full=(ACOUSTIC_CONNECTOR, full_place("semantic connector", "semantic_connector", "model.semantic_connector.")),
+    foreign=("tts_eos_classifier",),
+)
 
 
 def apply_adapter(model: LongformModel, folder: Path, strength: float = 1.0) -> AppliedAdapter:
-    """Merge the adapter in `folder` into the weights of `model`, before anything speaks with it; says what changed.
-
-    CheckpointError if the adapter is damaged, does not fit the model, holds NaN, or changes nothing, ConfigError if it
-    is more than a plain LoRA, InputError if the strength is no finite number. What does not fit is found before the
-    first weight changes.
-    """
-    if not math.isfinite(strength):
-        raise InputError(f"the strength of adapter {folder} must be a finite number, got {strength}")
-    parts = read_adapter(folder)
-    touched = tuple(part.prefix for part in parts)
-    entries = [entry for entry in keys(model.config) if entry.ours and entry.theirs[0].startswith(touched)]
-    shapes = {name: row.shape for entry in entries for name, row in _rows(model, entry)}
-    for part in parts:
-        _require_fit(part, shapes)
-    applied = tuple(_apply(model, part, entries, strength) for part in parts)
-    idle = [done for done in applied if not done.tensors]
-    if len(idle) == len(applied):
-        read = "; ".join(f"{done.name} from {done.source}" for done in idle)
-        raise CheckpointError(
-            f"{folder}: at strength {strength} this adapter changes nothing (read: {read})",
-            hint="was it trained, and saved before its weights were dropped?",
-        )
-    for done in idle:
-        logger.warning("the %s in %s changes nothing: the model has these weights already", done.name, done.source)
-    return AppliedAdapter(folder, strength, applied)
-
-
-def read_adapter(folder: Path) -> list[Part]:
-    """The parts that are there, in the order of the fine-tuner's own loader; CheckpointError if there is none."""
-    home = folder / LEVEL if (folder / LEVEL).is_dir() else folder
-    parts = [*_language_model(home), *_head(home)]
-    for place, prefix in CONNECTORS.items():
-        path = home / place / "pytorch_model.bin"
-        parts += [_full(place.replace("_", " "), path, prefix)] if path.exists() else []
-    if not parts:
-        raise CheckpointError(
-            f"{folder} holds no adapter: there is no {CONFIG}, diffusion head or connector in it",
-            hint=f"give the folder a fine-tuning wrote, with or without its {LEVEL}/",
-        )
-    return parts
-
-
-def _language_model(home: Path) -> Iterator[Part]:
-    if _has_low_rank(home):
-        changes = {f"{LANGUAGE_MODEL}{module}.weight": change for module, change in read_low_rank(home).items()}
-        yield Part("language model", home, LANGUAGE_MODEL, dict(changes))
-
-
-def _head(home: Path) -> Iterator[Part]:
-    """A LoRA if there is one: the full weights beside it are those of the wrapped head, under other names."""
-    place = home / "diffusion_head"
-    if _has_low_rank(place):
-        modules = {module.removeprefix(WRAPPED): change for module, change in read_low_rank(place).items()}
-        yield Part("diffusion head", place, HEAD, {f"{HEAD}{module}.weight": c for module, c in modules.items()})
-        return
-    found = [home / name for name in FULL_HEADS if (home / name).exists()]
-    if found:
-        yield _full("diffusion head", found[0], HEAD)
-
-
-def _has_low_rank(folder: Path) -> bool:
-    return any(folder.glob("adapter_*"))
-
-
-def _full(name: str, path: Path, prefix: str) -> Part:
-    return Part(name, path, prefix, {f"{prefix}{key}": Full(tensor) for key, tensor in read_tensors(path).items()})
-
-
-def _rows(model: LongformModel, entry: Entry) -> Iterator[tuple[str, Tensor]]:
-    """The published tensors that a tensor of ours is made of, as views of it."""
-    assert entry.ours is not None
-    yield from zip(entry.theirs, entry.to_theirs(model.get_parameter(entry.ours).data), strict=True)
-
-
-def _require_fit(part: Part, shapes: Mapping[str, torch.Size]) -> None:
-    """CheckpointError unless each change has its place in the model, and full weights leave none out."""
-    for name, change in part.changes.items():
-        key = name.removeprefix(part.prefix)
-        if name not in shapes:
-            raise CheckpointError(
-                f"{part.source}: {key} is nothing that the {part.name} of this model has",
-                hint="adapters fit the model they were trained on",
-            )
-        if change.shape != shapes[name]:
-            raise CheckpointError(
-                f"{part.source}: {key} changes weights of shape {list(change.shape)}, those of this model have "
-                f"{list(shapes[name])}",
-                hint="adapters fit the size of model they were trained on",
-            )
-        if not change.is_finite():
-            raise CheckpointError(f"{part.source}: {key} holds NaN or infinite numbers", hint="its training failed")
-    missing = [name for name in shapes if name.startswith(part.prefix) and name not in part.changes]
-    if missing and any(isinstance(change, Full) for change in part.changes.values()):
-        raise CheckpointError(f"{part.source} lacks {', '.join(missing[:3])}", hint="download it again")
-
-
-def _apply(model: LongformModel, part: Part, entries: list[Entry], strength: float) -> AppliedPart:
-    """Replace what the part changes. No weight is written in place: it may be a view of a file."""
-    sizes = []
-    for entry in entries:
-        if entry.ours is None or part.changes.keys().isdisjoint(entry.theirs):
-            continue
-        merged = [_merged(part, name, row, strength) for name, row in _rows(model, entry)]
-        changed = [size for _, size in merged if size]
-        if changed:
-            model.get_parameter(entry.ours).data = entry.to_ours([row for row, _ in merged])
-            sizes += changed
-    logger.info(
-        "%s: %d tensors changed, by at most %.2g of their largest number",
-        part.source,
-        len(sizes),
-        max(sizes, default=0),
-    )
-    return AppliedPart(part.name, part.source, len(sizes), max(sizes, default=0.0))
-
-
-def _merged(part: Part, name: str, weight: Tensor, strength: float) -> tuple[Tensor, float]:
-    """A published tensor after the change, in its own dtype, and how much that is of its largest number."""
-    if name not in part.changes:
-        return weight, 0.0
-    total = weight.to(torch.promote_types(weight.dtype, torch.float32), copy=True)
-    part.changes[name].apply_to(total, strength)
-    merged = total.to(weight.dtype)
-    reach = _reach(merged)
-    if not math.isfinite(reach):
-        raise CheckpointError(f"{part.source}: merging {name} exceeds {weight.dtype}", hint="use bfloat16 or float32")
-    change = _reach(merged - weight)
-    return merged, change / max(reach, _reach(weight)) if change else 0.0
-
-
-def _reach(tensor: Tensor) -> float:
-    """The largest number, whatever its sign; NaN if there is one."""
-    low, high = tensor.aminmax()
-    return float(torch.maximum(-low, high))
+    """Merge an adapter into `model`: see `merge_adapter`."""
+    return merge_adapter(model, keys(model.config), LAYOUT, folder, strength)

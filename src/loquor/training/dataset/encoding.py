@@ -41,7 +41,7 @@ class SpeechCodec:
         if model.codec.encoder is None:
             raise CheckpointError(
                 f"the codec of {folder} has no encoder, so it cannot turn recordings into latents",
-                hint="released Realtime models come without: name a model that has one, such as the embedded voice",
+                hint=f"released Realtime models come without: loquor distil {folder} OUT trains one",
             )
         encoders = [model.codec.encoder] + ([semantic.encoder] if semantic else [])
         prints = weights_fingerprint(encoders)
