@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import loquor
 from loquor.engine.speaker import Speaker
 from loquor.engine.speech import Speech
-from loquor.engine.voice_making import Reference, codec_copy, encode_recording, make_voice
+from loquor.engine.voice_making import REFERENCE_FRAMES, Reference, codec_copy, encode_recording, make_voice
 from loquor.errors import InputError, VoiceError
 from loquor.models.realtime.prompt import prefill
 from loquor.text.phoneme_tokenizer import PhonemeTokenizer
@@ -98,14 +98,14 @@ def test_a_model_without_an_encoder_says_so() -> None:
     assert "--invert" in error.value.hint
 
 
-def test_a_phoneme_model_begins_with_its_token_and_speaks_on_from_the_last_window() -> None:
-    tokenizer, latents = PhonemeTokenizer(), torch.randn(20, MODEL.config.latent_size)
+def test_a_phoneme_model_begins_with_its_token_and_then_hears_the_end_of_the_reference() -> None:
+    tokenizer, latents = PhonemeTokenizer(), torch.randn(30, MODEL.config.latent_size)
 
     voice = make_voice(MODEL, tokenizer, Reference("Hello there.", latents), CARD)
 
-    window = latents[-MODEL.config.speech_window :]
+    shown = latents[-REFERENCE_FRAMES:]
     ids = torch.tensor([[tokenizer.ids["<voice0>"]]])
-    expected = prefill(MODEL, ids, window[None], tokenizer.ids["<negative>"])
+    expected = prefill(MODEL, ids, shown[None], tokenizer.ids["<negative>"])
     assert all(torch.equal(voice.tensors[name], expected[name]) for name in expected)
 
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from loquor.training.data import Corpus, Voices
-from loquor.training.speakers import SPEEDS, Examples, Speaker, latents_file, speakers
+from loquor.training.speakers import SPEEDS, Examples, Speaker, latents_file, reference_of, speakers
 
 FACTS = {"mean": 0.0, "std": 1.0, "phones": ["ow", "pau"]}
 COUNT, SECONDS = 60, 1.2
@@ -83,3 +83,17 @@ def test_excerpts_of_many_voices_have_other_pitches_than_their_corpora(corpus: P
     assert crops.shape == (40, 1, 12_000)
     assert 8 < sum(abs(p - 500) < 5 for p in pitches) < 32
     assert min(pitches) > 500 * Voices.SLOWEST - 5 and max(pitches) < 500 * Voices.FASTEST + 5
+
+
+def test_a_preset_shows_the_first_utterance_that_is_long_enough(tmp_path: Path, corpus: Path) -> None:
+    frames = [9, 24, 30]
+    rows = [json.loads(line) | {"split": "valid"} for line in (corpus / "manifest.jsonl").read_text().splitlines()]
+    (corpus / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows[: len(frames)])))
+    latents = torch.cat([torch.full((n, 2), float(i)) for i, n in enumerate(frames)])
+    tensors = {"latents": latents, "frames": torch.tensor(frames)}
+    save_file(tensors, latents_file(tmp_path, Speaker(corpus), "valid"), metadata={"ids": json.dumps(["0", "1", "2"])})
+
+    reference = reference_of(Speaker(corpus), tmp_path, {"mean": 3.0, "std": 2.0})
+
+    assert (reference.text, reference.latents.shape) == ("Oh.", (24, 2))
+    assert reference.latents.unique().tolist() == [-1.0]

@@ -21,6 +21,8 @@ from loquor.text.tokenizer import TextTokenizer
 from loquor.voices.card import Card
 from loquor.voices.voice import Voice, fingerprint
 
+REFERENCE_FRAMES = 24  # of a prompt without transcript: what models of phonemes were shown in training at most, 3.2 s
+
 
 @dataclass(frozen=True, eq=False)
 class Reference:
@@ -90,11 +92,10 @@ def make_voice(model: RealtimeModel, tokenizer: TextTokenizer, reference: Refere
 def _prompt(model: RealtimeModel, tokenizer: TextTokenizer, reference: Reference) -> tuple[list[int], Tensor]:
     """Token ids and latents [N, D] of the prompt: the transcript closed by a newline, then all frames.
 
-    The embedded voice never saw such a prompt in training, only its own token before the text to be said. With a whole
-    transcript of its own speech in front it repeats those words (8 of 8 references); with the token and the last
-    speech window of the reference it speaks on in that tone.
+    Models of phonemes, as the embedded voice is, were trained on another prompt (`loquor.training.speakers`): their
+    voice token, and then the last frames of other speech. With a transcript in front they would repeat its words.
     """
     ids = tokenizer.encode(reference.text)
     if tokenizer.voice_id is None:
         return ids, reference.latents
-    return [tokenizer.voice_id], reference.latents[-model.config.speech_window :]
+    return [tokenizer.voice_id], reference.latents[-REFERENCE_FRAMES:]

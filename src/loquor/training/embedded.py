@@ -5,8 +5,10 @@
     python -m loquor.training.embedded latents --corpus CORPUS --codec RUN/codec --out RUN/latents
     python -m loquor.training.embedded speech  --corpus CORPUS --latents RUN/latents --out RUN/speech
     python -m loquor.training.embedded decoder --corpus CORPUS --latents RUN/latents --out RUN/decoder
-    python -m loquor.training.embedded export  --latents RUN/latents --decoder RUN/decoder --speech RUN/speech \\
-        --out MODEL
+    python -m loquor.training.embedded export  --corpus CORPUS --latents RUN/latents --decoder RUN/decoder \\
+        --speech RUN/speech --out MODEL
+
+Every stage hears more speakers with `--other CORPUS`, once for each, always in the same order.
 """
 
 from __future__ import annotations
@@ -26,10 +28,10 @@ from torch import nn
 
 from loquor.checkpoints import write_atomically, write_text
 from loquor.configs import read_json
+from loquor.engine.voice_making import make_voice
 from loquor.models.codec import Codec, CodecConfig
 from loquor.models.realtime.checkpoint import export_realtime
 from loquor.models.realtime.model import RealtimeConfig, RealtimeModel
-from loquor.models.realtime.prompt import prefill
 from loquor.nn.diffusion_head import DiffusionHeadConfig
 from loquor.nn.qwen2 import Qwen2Config
 from loquor.text.phoneme_tokenizer import PhonemeTokenizer
@@ -37,9 +39,9 @@ from loquor.training.codec import CodecLoss, CodecLossWeights, balance, start_as
 from loquor.training.data import Corpus, Voices
 from loquor.training.latents import Latents, centre, mean_latent
 from loquor.training.realtime import RealtimeLossWeights, RealtimeTraining, collate
-from loquor.training.speakers import Examples, encode_speakers, latents_file, speakers
+from loquor.training.speakers import Examples, Speaker, encode_speakers, latents_file, reference_of, speakers
 from loquor.training.trainer import Losses, Optimisation, Trainer, batches_by_length, step_generator
-from loquor.voices.voice import Voice, fingerprint
+from loquor.voices.card import Card
 
 logger = logging.getLogger(__name__)
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train the embedded voice.")
@@ -77,14 +79,16 @@ MODEL = RealtimeConfig(
 )
 DEFAULTS = {"guidance": 2.0, "steps": 8}
 NEGATIVE_SHARE = 0.1  # of the rows, which train the negative branch
-VOICE = "en-Clara_woman"
+PRESETS = (  # name and origin, of the first corpora
+    ("en-Clara_woman", "festival's cmu_us_slt_arctic_hts, a synthetic voice"),
+    ("en-Martin_man", "flite's cmu_us_rms, a synthetic voice"),
+)
 
 Folder = Annotated[Path, typer.Option(help="folder of the earlier stage, or to write to")]
 Workers = Annotated[int, typer.Option(help="parts of a batch computed side by side, a core each")]
 Steps = Annotated[int, typer.Option(help="optimiser steps")]
 Others = Annotated[list[Path] | None, typer.Option(help="corpus of another speaker, to hear as well; may be repeated")]
 Start = Annotated[Path | None, typer.Option(help="folder of an earlier training of this stage, to go on from")]
-Audio = Corpus | Voices
 
 
 @app.command()
@@ -99,19 +103,24 @@ def codec(  # noqa: PLR0913, PLR0917 - a command's options
 ) -> None:
     """Stage 1: the codec, on audio alone."""
     torch.manual_seed(0)
-    model = Codec(CODEC)
-    train = Voices([Corpus(folder) for folder in (corpus, *other)]) if other else Corpus(corpus)
+    model, corpora = Codec(CODEC), [corpus, *(other or ())]
     if start:
         _load_average(model, start)
     else:
         start_as_filterbank(model)
-        balance(model, train.crop(step_generator(2, 0), CROP_SAMPLES, batch))
-    _train_codec(model, train, [corpus, *(other or ())], out, Optimisation(steps=steps, workers=workers), batch)
+        balance(model, _audio(corpora).crop(step_generator(2, 0), CROP_SAMPLES, batch))
+    _train_codec(model, corpora, out, Optimisation(steps=steps, workers=workers), batch)
 
 
 @app.command()
-def decoder(
-    corpus: Folder, latents: Folder, out: Folder, steps: Steps = 4000, batch: int = 8, workers: Workers = 2
+def decoder(  # noqa: PLR0913, PLR0917 - a command's options
+    corpus: Folder,
+    latents: Folder,
+    out: Folder,
+    steps: Steps = 4000,
+    batch: int = 8,
+    workers: Workers = 2,
+    other: Others = None,
 ) -> None:
     """Stage 2b, beside stage 3 or after it: more steps for the decoder alone; the latents stay what they are."""
     model = Codec(CODEC)
@@ -119,7 +128,7 @@ def decoder(
     assert model.encoder is not None
     model.encoder.requires_grad_(False)
     options = Optimisation(steps=steps, learning_rate=6e-4, workers=workers)
-    _train_codec(model, Corpus(corpus), [corpus], out, options, batch, noise_steps=1)
+    _train_codec(model, [corpus, *(other or ())], out, options, batch, noise_steps=1)
 
 
 @app.command()
@@ -179,15 +188,18 @@ def speech(  # noqa: PLR0913, PLR0917 - a command's options
 
 
 @app.command()
-def export(
+def export(  # noqa: PLR0913, PLR0917 - a command's options
+    corpus: Folder,
     latents: Folder,
     speech: Folder,
     out: Folder,
+    other: Others = None,
     decoder: Annotated[Path | None, typer.Option(help="folder of stage 2b, if it ran")] = None,
     dtype: str = "float16",
 ) -> None:
-    """Stage 4: the averaged weights as a checkpoint in the published layout, with tokenizer, voice and defaults."""
-    training = _training(read_json(latents / "facts.json"))
+    """Stage 4: the averaged weights as a checkpoint in the published layout, with tokenizer, voices and defaults."""
+    facts = read_json(latents / "facts.json")
+    training = _training(facts)
     trainer = Trainer(training, speech, Optimisation(steps=1))
     trainer.resume()
     model = training.model
@@ -197,8 +209,14 @@ def export(
     with trainer.averaged():
         model.eval().requires_grad_(False).to(getattr(torch, dtype))
         export_realtime(model, out)
-    _export_voice(model, PhonemeTokenizer(), out)
-    write_text(out / "loquor.json", json.dumps({"voice": VOICE, **DEFAULTS}))
+    tokenizer = PhonemeTokenizer()
+    tokenizer.save(out / "tokenizer.json")
+    (out / "voices").mkdir(exist_ok=True)
+    for (name, source), speaker in zip(PRESETS, [corpus, *(other or ())], strict=False):
+        card = Card(name=name, language="en", consent="a synthetic voice", source=source)
+        voice = make_voice(model, tokenizer, reference_of(Speaker(speaker), latents, facts), card)
+        voice.save(out / "voices" / f"{name}.safetensors")
+    write_text(out / "loquor.json", json.dumps({"voice": PRESETS[0][0], **DEFAULTS}))
 
 
 def _load_average(model: nn.Module, folder: Path) -> None:
@@ -221,28 +239,15 @@ def _load_decoder(codec: Codec, folder: Path) -> None:
     codec.decoder.requires_grad_(False)
 
 
-def _export_voice(model: RealtimeModel, tokenizer: PhonemeTokenizer, out: Path) -> None:
-    """The tokenizer, and the one voice the model was trained on: its prompt is a single reserved token."""
-    ids = torch.tensor([[tokenizer.ids["<voice0>"]]])
-    nothing = torch.zeros(1, 0, MODEL.latent_size, dtype=model.types.weight.dtype)
-    tensors = prefill(model, ids, nothing, tokenizer.ids["<negative>"])
-    source = "cmu_us_slt_arctic_hts, a synthetic voice"
-    voice = Voice(name=VOICE, language="en", source=source, model=fingerprint(tensors), tensors=tensors)
-    (out / "voices").mkdir(exist_ok=True)
-    voice.save(out / "voices" / f"{VOICE}.safetensors")
-    tokenizer.save(out / "tokenizer.json")
-
-
-def _train_codec(  # noqa: PLR0913, PLR0917
+def _train_codec(
     model: Codec,
-    train: Audio,
     corpora: Sequence[Path],
     out: Path,
     options: Optimisation,
     batch: int,
     noise_steps: int = 2000,
 ) -> None:
-    loss = CodecLoss(CodecLossWeights(noise_steps=noise_steps))
+    loss, train = CodecLoss(CodecLossWeights(noise_steps=noise_steps)), _audio(corpora)
     valid = [Corpus(corpus, "valid") for corpus in corpora]
 
     def one_step(step: int, part: int, generator: torch.Generator) -> Losses:
@@ -256,6 +261,12 @@ def _train_codec(  # noqa: PLR0913, PLR0917
         return _mean([loss(model, crop, options.steps, generator) for crop in crops])
 
     Trainer(model, out, options).fit(one_step, validate)
+
+
+def _audio(corpora: Sequence[Path]) -> Corpus | Voices:
+    """What a codec hears: one speaker, or many and some more."""
+    heard = [Corpus(folder) for folder in corpora]
+    return Voices(heard) if len(heard) > 1 else heard[0]
 
 
 class _Order:

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from loquor.engine.voice_making import REFERENCE_FRAMES, Reference
 from loquor.models.codec import Codec
 from loquor.text.phoneme_tokenizer import VOICES, PhonemeTokenizer
 from loquor.training.data import Corpus
@@ -21,7 +22,7 @@ from loquor.training.latents import Latents, encode_corpus
 from loquor.training.realtime import Example, phone_slots
 
 SPEEDS = (0.78, 0.84, 0.9, 1.1, 1.18, 1.26)  # each utterance is heard as it is, and at one of these
-REFERENCE_FRAMES = (6, 24)  # shortest and longest; some utterances of these models are shorter
+SHORTEST_REFERENCE = 6  # frames; the longest is what a voice may have
 WITHOUT_REFERENCE = 0.05  # share of the examples: a voice may be no more than its token
 
 
@@ -68,6 +69,14 @@ def latents_file(out: Path, speaker: Speaker, split: str) -> Path:
     return out / f"{speaker.name}.{split}.safetensors"
 
 
+def reference_of(speaker: Speaker, latents: Path, facts: Mapping[str, float]) -> Reference:
+    """What a preset of this speaker is made of: the first utterance held out from training that is long enough."""
+    corpus = speaker.utterances("valid")
+    held_out = Latents(latents_file(latents, speaker, "valid"), corpus)
+    chosen = next(i for i, frames in enumerate(held_out.frames) if frames >= REFERENCE_FRAMES)
+    return Reference(corpus.utterances[chosen].text, (held_out[chosen] - facts["mean"]) / facts["std"])
+
+
 class Examples:
     """Utterances of a split, of all speakers, ready to be laid out; tokens and phones are computed once."""
 
@@ -110,7 +119,7 @@ class Examples:
         )
 
     def _reference(self, speaker: int, spoken: int, generator: torch.Generator) -> Tensor:
-        latents, (least, most) = self.latents[speaker], REFERENCE_FRAMES
+        latents, least, most = self.latents[speaker], SHORTEST_REFERENCE, REFERENCE_FRAMES
         draws = torch.rand(3, generator=generator).tolist()
         other = int(draws[0] * len(latents.frames))
         if draws[1] < WITHOUT_REFERENCE or other == spoken:
