@@ -94,13 +94,13 @@ EVERYTHING = Allowed(text=True, audio=True, begin=True, end=True, eos=True)  # w
 class TokenHead:
     """Logits of hidden states under what each row is allowed; rows of weights that nothing needs are not read."""
 
-    def __init__(self, weights: Tensor, eos: Sequence[int], audio: AudioIds | None) -> None:
-        """`weights` [V, H]; `eos`, ids that end; without `audio` everything is always computed."""
-        self.weights, self.eos = weights, tuple(eos)
+    def __init__(self, weights: Tensor, eos: Sequence[int], audio: AudioIds | None, is_narrow: bool = True) -> None:
+        """`weights` [V, H]; `eos`, ids that end; without `audio`, or if not narrow, everything is always computed."""
+        self.weights, self.eos, self.is_narrow = weights, tuple(eos), is_narrow and audio is not None
         device = weights.device
         self.audio = audio
-        marks = list(dict.fromkeys([*((audio.begin, audio.end) if audio else ()), *eos]))
-        self.marks = torch.tensor(marks, device=device, dtype=torch.long)
+        self.mark_ids = list(dict.fromkeys([*((audio.begin, audio.end) if audio else ()), *eos]))
+        self.marks = torch.tensor(self.mark_ids, device=device, dtype=torch.long)
         if audio:
             self.mark_weights = weights[self.marks]
             self.audio_weights = weights[audio.first : audio.first + audio.count]
@@ -109,7 +109,7 @@ class TokenHead:
 
     def layout(self, allowed: Allowed) -> str:
         """Which rows of weights a row needs: all, text (which the marks are part of), or audio."""
-        if allowed.text and allowed.audio:
+        if (allowed.text and allowed.audio) or not self.is_narrow:
             return "all"
         return "text" if allowed.text else "audio"
 
@@ -127,13 +127,24 @@ class TokenHead:
         if all(a == EVERYTHING for a in allowed):
             return logits, columns
         open_marks = torch.tensor([self._open_marks(a) for a in allowed], device=hidden.device)
-        logits[:, places] = logits[:, places].masked_fill(~open_marks, -torch.inf)
-        closed = [i for i, a in enumerate(allowed) if layout == "audio" and not a.audio]
-        if closed:
-            logits[closed, len(self.marks) :] = -torch.inf
+        marks = logits[:, places].masked_fill(~open_marks, -torch.inf)
+        for i, a in enumerate(allowed):
+            for closed in self._closed(layout, a):
+                logits[i, closed] = -torch.inf
+        logits[:, places] = marks
         return logits, columns
+
+    def _closed(self, layout: str, allowed: Allowed) -> Iterable[slice]:
+        """Columns that may not come, marks aside."""
+        if layout == "audio":
+            return [] if allowed.audio else [slice(len(self.marks), None)]
+        if layout == "text" or self.audio is None:
+            return []
+        first, end = self.audio.first, self.audio.first + self.audio.count
+        text = [] if allowed.text else [slice(0, first), slice(end, None)]
+        return text if allowed.audio else [*text, slice(first, None)]
 
     def _open_marks(self, allowed: Allowed) -> list[bool]:
         """Which of the marks may come."""
         special = {} if self.audio is None else {self.audio.begin: allowed.begin, self.audio.end: allowed.end}
-        return [special.get(mark, True) and (mark not in self.eos or allowed.eos) for mark in self.marks.tolist()]
+        return [special.get(mark, True) and (mark not in self.eos or allowed.eos) for mark in self.mark_ids]

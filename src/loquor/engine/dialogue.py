@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from loquor.configs import read_json
-from loquor.engine.listening import Listening
+from loquor.engine.listening import FrameListening
 from loquor.engine.longform import LongformBatch, LongformStream, voice_latents
 from loquor.engine.request import Chunk, Frame, LongformFrame, Sampling
 from loquor.engine.speaker import DEFAULTS_FILE, SAMPLE_RATE_HZ, require_text
@@ -57,7 +57,7 @@ class Part:
     voice: str  # names of its voices
 
 
-class DialogueSession(Listening[LongformStream]):
+class DialogueSession(FrameListening[LongformStream]):
     """A script being spoken: take its chunks. Nothing can be added to it."""
 
     def __init__(self, lane: Lane[LongformStream], part: Part, frame_s: float) -> None:

@@ -31,14 +31,17 @@ AHEAD = 512  # positions a request has room for when it joins; caches grow with 
 class InterleavedBatch:
     """Streams that share the passes of one model. Not thread-safe: one thread steps it."""
 
-    def __init__(self, model: VitaModel, eos: Sequence[int] = (), audio: AudioIds | None = None) -> None:
-        """`eos` are the ids that end a request; `audio` is needed for requests with a grammar."""
+    def __init__(
+        self, model: VitaModel, eos: Sequence[int] = (), audio: AudioIds | None = None, has_narrow_head: bool = True
+    ) -> None:
+        """`eos` are the ids that end a request; `audio` is needed for requests with a grammar. With a narrow head only
+        those rows of it are computed that the grammar leaves open, to the same effect."""
         vocabulary = model.config.vocab_size
         if any(not 0 <= token < vocabulary for token in eos) or (audio and audio.first + audio.count > vocabulary):
             raise InputError(f"eos {list(eos)} and {audio} must lie in the vocabulary of {vocabulary} ids")
         self.model, self.eos, self.audio = model, tuple(eos), audio
         self.device = model.embedding.weight.device
-        self.head = TokenHead(model.token_weights, self.eos, audio)
+        self.head = TokenHead(model.token_weights, self.eos, audio, has_narrow_head)
         self.caches = model.init_caches()
         self.clear()
 

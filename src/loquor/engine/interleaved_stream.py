@@ -29,6 +29,7 @@ class InterleavedStream:
     is_heard: Tensor | None = None  # [T] bool, positions of the prompt that are features of audio
     heard: Tensor | None = None  # [N, H], what stands there instead of embeddings of ids
     cancelled: bool = False
+    held: bool = False
     finish: str | None = None  # end, limit or cancelled
     tokens: list[int] = field(default_factory=list)
     main_passes: int = 0  # of the backbone, that gave tokens
@@ -74,8 +75,8 @@ class Running:
         """What makes the next token: a module or BACKBONE."""
         if self.next_module >= self.modules or not self.stream.schedule.is_module(self.number):
             return BACKBONE
-        ends = False or bool(self.proposals and self.proposals[-1] in eos)
-        return BACKBONE if self.stream.is_verified and ends else self.next_module
+        ends = bool(self.proposals) and self.proposals[-1] in eos
+        return BACKBONE if ends else self.next_module
 
     @property
     def depth(self) -> int:

@@ -9,20 +9,23 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from queue import Empty
-from typing import Generic, Self
+from typing import Generic, Self, TypeVar
 
-from loquor.engine.request import Chunk, Frame
+from loquor.engine.playback import Playback
+from loquor.engine.request import Chunk, Frame, Piece
 from loquor.engine.worker import Lane, S
 
 logger = logging.getLogger(__name__)
 
 
-class Listening(ABC, Generic[S]):
+C = TypeVar("C")  # what a listener gets
+
+
+class Listening(ABC, Generic[S, C]):
     """The listener's end of a lane. One that is dropped cancels its lane."""
 
-    def __init__(self, lane: Lane[S], frame_s: float) -> None:
-        self._lane, self._frame_s = lane, frame_s
-        self._frames = 0
+    def __init__(self, lane: Lane[S]) -> None:
+        self._lane = lane
         weakref.finalize(self, lane.cancel).atexit = False
 
     @property
@@ -30,6 +33,10 @@ class Listening(ABC, Generic[S]):
         """How its streams ended: "end" if all did by themselves, else what stopped one first other: limit, runaway or
         cancelled. Final once all has been said; None if nothing was."""
         return self._lane.finish
+
+    def serve(self, playback: Playback) -> None:
+        """From now on made for a listener who plays what comes: never far ahead of what was taken, and in time."""
+        self._lane.playback = playback
 
     def tell_of_limits(self) -> None:
         """Speech that was cut off does not pass in silence."""
@@ -44,12 +51,12 @@ class Listening(ABC, Generic[S]):
         """Stop within one step; what was spoken so far can still be taken."""
         self._lane.cancel()
 
-    def __iter__(self) -> Iterator[Chunk]:
-        """Chunks of one frame, until the session has ended and all is said."""
+    def __iter__(self) -> Iterator[C]:
+        """Chunks, until the session has ended and all is said."""
         while (chunk := self.next_chunk()) is not None:
             yield chunk
 
-    async def __aiter__(self) -> AsyncIterator[Chunk]:
+    async def __aiter__(self) -> AsyncIterator[C]:
         """The same for coroutines; waiting for a chunk takes no thread."""
         loop, ready = asyncio.get_running_loop(), asyncio.Event()
 
@@ -69,21 +76,20 @@ class Listening(ABC, Generic[S]):
                 return
             yield chunk
 
-    def next_chunk(self, wait: bool = True) -> Chunk | None:
+    def next_chunk(self, wait: bool = True) -> C | None:
         """The next chunk; None when all has been said. Raises what broke generation, and queue.Empty where there is no
         chunk yet and the caller will not wait."""
-        event = self._lane.events.get(block=wait)
-        if isinstance(event, Frame):
-            self._frames += 1
-            return self._chunk(event, (self._frames - 1) * self._frame_s)
+        event = self._lane.take(wait)
+        if isinstance(event, Piece):
+            return self._take(event)
         self._lane.put(None)  # whoever asks again hears the same
         if event is not None:
             raise event
         return None
 
     @abstractmethod
-    def _chunk(self, frame: Frame, start_s: float) -> Chunk:
-        """What a listener gets of a frame."""
+    def _take(self, piece: Piece) -> C:
+        """What a listener gets of a piece."""
 
     def __enter__(self) -> Self:
         return self
@@ -93,3 +99,20 @@ class Listening(ABC, Generic[S]):
             self.end()
         else:
             self.cancel()
+
+
+class FrameListening(Listening[S, Chunk]):
+    """Chunks of one frame."""
+
+    def __init__(self, lane: Lane[S], frame_s: float) -> None:
+        super().__init__(lane)
+        self._frame_s, self._frames = frame_s, 0
+
+    def _take(self, piece: Piece) -> Chunk:
+        assert isinstance(piece, Frame)
+        self._frames += 1
+        return self._chunk(piece, (self._frames - 1) * self._frame_s)
+
+    @abstractmethod
+    def _chunk(self, frame: Frame, start_s: float) -> Chunk:
+        """What a listener gets of a frame."""

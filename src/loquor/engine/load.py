@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from loquor.engine.hub import download
 from loquor.engine.speaker import Speaker
 from loquor.errors import CheckpointError, ConfigError
-from loquor.models import DTYPES, EMBEDDED, LONGFORM, REALTIME, Adapters, adapter_choices, family_of
+from loquor.models import DTYPES, EMBEDDED, LONGFORM, VITA, Adapters, adapter_choices, family_of
 
 if TYPE_CHECKING:
+    from loquor.engine.audio_tokenizer import Place
+    from loquor.engine.converser import Converser
     from loquor.engine.dialogue import DialogueSpeaker
 
 REPOSITORY = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
@@ -21,15 +24,20 @@ DEVICES = ("cpu", "cuda", "auto")
 
 
 def load(
-    model: str | Path | None = None, device: str = "cpu", dtype: str | None = None, adapter: Adapters = ()
-) -> Speaker | DialogueSpeaker:
+    model: str | Path | None = None,
+    device: str = "cpu",
+    dtype: str | None = None,
+    adapter: Adapters = (),
+    audio_tokenizer: Place | None = None,
+) -> Speaker | DialogueSpeaker | Converser:
     """A speaker: the embedded voice, that of a checkpoint folder, or of a hub repository `org/name[@revision]`.
 
-    Realtime models give a `Speaker`, long-form models a `DialogueSpeaker`. `device` is cpu, cuda, or auto (cuda if
-    there is one). `dtype` is float32, bfloat16 or float16; None means what the files hold, but on the CPU float32 for
-    Realtime models, and for long-form ones in float16. `adapter` is one or several, each `path` or `path@strength`,
-    merged into the model's weights. Raises CheckpointError if there is no sound model of that name, or an adapter does
-    not fit it or changes nothing, ConfigError for a family, device or dtype that is not supported.
+    Realtime models give a `Speaker`, long-form models a `DialogueSpeaker`, VITA-Audio models a `Converser`, for which
+    `audio_tokenizer` says where the folders of its audio tokenizer are, if they are not beside it. `device` is cpu,
+    cuda, or auto (cuda if there is one). `dtype` is float32, bfloat16 or float16; None means what the files hold, but
+    on the CPU float32 for Realtime models, and for others in float16. `adapter` is one or several, each `path` or
+    `path@strength`, merged into the model's weights. Raises CheckpointError if there is no sound model of that name, or
+    an adapter does not fit it or changes nothing, ConfigError for a family, device or dtype that is not supported.
     """
     place = _device(device)
     if dtype is not None and dtype not in DTYPES:
@@ -37,12 +45,18 @@ def load(
     adapter_choices(adapter)  # a mistake in them is found before the model is fetched and read
     folder, chosen = model_folder(model), DTYPES[dtype] if dtype else None
     family = family_of(folder)
+    if audio_tokenizer is not None and family is not VITA:
+        raise ConfigError(f"{folder} is a {family.name} model, which has no audio tokenizer", hint="leave it out")
     if family is LONGFORM:
         from loquor.engine.dialogue import DialogueSpeaker
 
         return DialogueSpeaker.open(folder, place, chosen, adapter)
-    if family is not REALTIME:
-        raise ConfigError(f"{family.name} models do not speak by themselves yet: {folder}")
+    if family is VITA:
+        from loquor.engine.converser import Converser
+
+        if adapter:
+            raise ConfigError(f"VITA-Audio models take no adapters: {folder}")
+        return Converser.open(folder, place, chosen, audio_tokenizer, from_hub=not _is_folder(model))
     return Speaker.open(folder, place, chosen or (torch.float32 if place == "cpu" else None), adapter)
 
 
@@ -59,28 +73,18 @@ def model_folder(model: str | Path | None = None) -> Path:
             )
         return EMBEDDED
     folder = Path(model).expanduser()
-    if folder.is_dir():
+    if _is_folder(model):
         return folder
     if folder.exists():
         raise CheckpointError(f"{folder} is a file, not a model folder", hint="give the folder that holds config.json")
     repository = REPOSITORY.fullmatch(str(model))
     if repository is None or str(model).startswith("."):
         raise CheckpointError(f"there is no model folder {folder}", hint="give a folder, or a hub repository org/name")
-    return _download(repository["name"], repository["revision"])
+    return download(repository["name"], repository["revision"], WANTED)
 
 
-def _download(name: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=WANTED))
-    except Exception as error:  # the client's errors have no common base, and change from release to release
-        wanted = name + (f" at revision {revision}" if revision else "")
-        cause = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise CheckpointError(
-            f"there is no folder {name}, and the hub gives no repository {wanted}: {cause}",
-            hint="give a local folder, or set HF_HOME to a cache that has it; HF_HUB_OFFLINE=1 forbids downloads",
-        ) from error
+def _is_folder(model: str | Path | None) -> bool:
+    return model is not None and Path(model).expanduser().is_dir()
 
 
 def _device(device: str) -> str:

@@ -41,8 +41,14 @@ def _require_whole(name: str, value: object, low: int, high: int, hint: str = ""
         raise InputError(f"{name} must be a whole number from {low} to {high}, got {value!r}", hint)
 
 
+class Piece:
+    """What a step gives of one stream."""
+
+    waveform: Tensor  # [T] float32, perhaps empty
+
+
 @dataclass(frozen=True)
-class Frame:
+class Frame(Piece):
     """One frame of one stream, as the model sees it."""
 
     waveform: Tensor  # [hop] float32

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from loquor.engine.listening import Listening
+from loquor.engine.listening import FrameListening
 from loquor.engine.realtime import Stream
 from loquor.engine.request import Chunk, Frame, RealtimeFrame, Sampling
 from loquor.engine.utterances import Piece, UtteranceSplitter
@@ -13,7 +13,7 @@ from loquor.errors import InputError
 from loquor.models.realtime.model import RealtimeState
 
 
-class Session(Listening[Stream]):
+class Session(FrameListening[Stream]):
     """Push text, take chunks; push from one thread and iterate in another if you like.
 
     What is said depends on the text and on where `flush` was called, not on how the text was cut when pushed: a

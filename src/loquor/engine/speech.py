@@ -19,13 +19,14 @@ class Speech:
 
     waveform: Tensor  # [T] float32, in [-1, 1]
     sample_rate_hz: int
-    latents: Tensor  # [N, D], normalised
+    latents: Tensor  # [N, D], normalised; N = 0 from a model that speaks in codes
     text: str
     voice: str
     finish: str  # end: the model ended it; limit: the context was full; runaway: it would not end
     compute_s: float
     first_audio_ms: float
     features: Tensor | None = None  # [N, S], semantic; only long-form models hear themselves
+    codes: tuple[int, ...] = ()  # of an audio tokenizer, from a model that speaks in them
 
     @property
     def seconds(self) -> float:
