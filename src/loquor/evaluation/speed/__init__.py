@@ -1,0 +1,1 @@
+"""How fast models are: one way of measuring, and what is measured of each family."""

@@ -1,0 +1,163 @@
+"""How speed is measured: turns, medians of ratios, rounds that do not count, and what VITA-Audio is made to say."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from loquor.errors import ConfigError, InputError
+from loquor.evaluation.speed import protocol, vita
+from loquor.evaluation.speed.bench import with_random_weights
+from loquor.evaluation.speed.machine import core_share, facts
+from loquor.evaluation.speed.models import bench_of_shape
+from loquor.evaluation.speed.protocol import Go, Measurement, Round, Spread, Subject, measure
+from loquor.models.vita.model import VitaModel
+from loquor.models.vita.schedule import BALANCE, BOOST, SCHEDULES, TURBO, VANILLA
+
+AUDIO = vita.TOY_AUDIO
+
+
+def a_round(threads=1, core_share=None, wall_s=1.0, **rates):
+    return Round(
+        {name: Go({"rate": rate}, wall_s, cpu_s=1.0) for name, rate in rates.items()}, threads, 0.5, core_share
+    )
+
+
+# ---- rounds
+
+
+def test_a_comparison_is_the_median_of_ratios_not_the_ratio_of_medians():
+    found = Measurement(tuple(a_round(plain=p, fast=f) for p, f in [(1.0, 2.0), (10.0, 30.0), (2.0, 8.0)]))
+    assert found.figure("fast", "rate") == Spread(8.0, 2.0, 30.0)
+    assert found.ratio("fast", "rate") == Spread(3.0, 2.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("one", "is_quiet"),
+    [
+        (a_round(plain=1.0, wall_s=1.09), True),
+        (a_round(plain=1.0, wall_s=1.11), False),
+        (a_round(2, 0.96, plain=1.0, wall_s=3.0), True),
+        (a_round(2, 0.94, plain=1.0), False),
+    ],
+)
+def test_a_round_is_quiet_if_the_machine_was_ours(one, is_quiet):
+    assert one.is_quiet is is_quiet
+
+
+def test_disturbed_rounds_are_told_of_and_not_counted():
+    found = Measurement((a_round(plain=1.0), a_round(plain=100.0, wall_s=2.0)))
+    assert found.figure("plain", "rate").median == 1.0
+    facts = found.as_dict()
+    assert (facts["rounds"], facts["discarded"], facts["was_quiet"]) == (1, 1, True)
+    assert [r["is_quiet"] for r in facts["every_round"]] == [True, False]
+
+
+def test_if_none_was_quiet_all_are_counted_and_it_is_said():
+    facts = Measurement((a_round(plain=1.0, wall_s=2.0),)).as_dict()
+    assert (facts["rounds"], facts["discarded"], facts["was_quiet"]) == (1, 0, False)
+
+
+def test_subjects_take_turns_after_a_go_to_warm_up(monkeypatch):
+    turns = []
+    subjects = [Subject(name, lambda name=name: turns.append(name) or {"rate": 1.0}) for name in "ab"]
+    monkeypatch.setattr(protocol, "core_share", lambda cores: 1.0)
+    found = measure(subjects, rounds=2, threads=2)
+    assert turns == ["a", "b"] * 3
+    assert len(found.rounds) == 2
+
+
+def test_disturbed_rounds_are_tried_again_but_not_for_ever(monkeypatch):
+    shares = iter([1.0, 0.5, 1.0, 1.0] + [0.5] * 20)
+    monkeypatch.setattr(protocol, "core_share", lambda cores: next(shares))
+    heard = []
+    found = measure([Subject("a", lambda: {"rate": 1.0})], rounds=3, threads=2, told=heard.append)
+    assert [r.is_quiet for r in found.rounds] == [False, True, False, False, False, False]
+    assert heard == list(found.rounds)
+
+
+def test_threads_are_as_many_as_asked_for_and_then_as_before():
+    before, seen = torch.get_num_threads(), []
+    measure([Subject("a", lambda: seen.append(torch.get_num_threads()) or {"rate": 1.0})], rounds=1, threads=3)
+    assert set(seen) == {3} and torch.get_num_threads() == before
+
+
+def test_the_machine_is_described():
+    assert facts()["cores"] >= 1 and facts()["processor"]
+    assert 0 < core_share(2) <= 1
+
+
+# ---- VITA-Audio
+
+
+def toy():
+    return vita.bench_shape("vita-toy", torch.float32, 28)
+
+
+def test_random_weights_are_where_they_stay_and_compute():
+    model = with_random_weights(lambda: VitaModel(vita.SHAPES["vita-toy"].model), torch.bfloat16)
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+    with torch.no_grad():
+        assert model.logits(model(model.embedding(torch.arange(9)[None]))).isfinite().all()
+
+
+@pytest.mark.parametrize(("name", "passes"), [("vanilla", 1), ("balance", 3.5), ("boost", 3.5), ("turbo", 11)])
+def test_whole_turns_of_a_schedule_are_counted(name, passes):
+    figures = next(subject for subject in toy().subjects if subject.name == name).go()
+    assert figures[vita.PASSES] == passes
+    assert figures[vita.FIRST_SPAN] > 0
+    parts = [figures[part] for part in toy().parts]
+    assert min(parts) >= 0 and sum(parts) == pytest.approx(1000 / figures[vita.RATE])
+
+
+@pytest.mark.parametrize("schedule", [BOOST, BALANCE, TURBO])
+def test_constrained_it_says_text_and_spans_as_the_schedule_has_them(monkeypatch, schedule):
+    said = []
+    append = vita.InterleavedBatch.join
+    monkeypatch.setattr(
+        vita.InterleavedBatch, "join", lambda batch, stream: said.append(stream) or append(batch, stream)
+    )
+    runs = next(s for s in toy().subjects if SCHEDULES.get(s.name) == schedule)
+    runs.go()
+    kinds = "".join(
+        "[" if t == AUDIO.begin else "]" if t == AUDIO.end else "a" if AUDIO.is_audio(t) else "t"
+        for t in said[0].tokens
+    )
+    expected = ""
+    for text, audio in [*schedule.pairs, *[schedule.pairs[-1]] * 9]:
+        expected += "t" * text + "[" + "a" * (audio - 2) + "]"
+    assert len(kinds) >= 28 and kinds == expected[: len(kinds)] and kinds.endswith("]")
+
+
+def test_every_go_reads_its_prompt_anew(monkeypatch):
+    rows = []
+    read = VitaModel.read
+    monkeypatch.setattr(VitaModel, "read", lambda self, x, *rest: rows.append(len(x)) or read(self, x, *rest))
+    plain = toy().subjects[0]
+    for _ in range(2):
+        rows.clear()
+        plain.go()
+        assert rows[0] == vita.PROMPT_TOKENS
+
+
+def test_parts_are_watched_only_while_they_are_measured():
+    batch = vita.InterleavedBatch(with_random_weights(lambda: VitaModel(vita.SHAPES["vita-toy"].model), torch.float32))
+    with vita._watched(batch, vita.Watch(lambda: 0.0)):
+        assert "read" in vars(batch.model)
+    assert "read" not in vars(batch.model) and "logits" not in vars(batch.head)
+
+
+def test_plain_decoding_says_a_first_span_as_long_as_that_of_boost():
+    assert vita.Course(VANILLA).first_pair == vita.Course(BOOST).first_pair == (1, 10)
+    assert vita.Course(VANILLA).steady(28) == 28 and vita.Course(TURBO).steady(28) == 33
+
+
+def test_more_than_the_context_holds_is_an_error():
+    with pytest.raises(InputError, match="2000 tokens a go do not fit the context of 1024"):
+        bench_of_shape("vita-toy", None, 2000)
+
+
+def test_an_unknown_shape_is_an_error_that_names_those_there_are():
+    with pytest.raises(ConfigError, match="no shape 'vita-9b'") as error:
+        bench_of_shape("vita-9b", None, 28)
+    assert "vita-0.5b" in error.value.hint
