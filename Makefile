@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # Said as typed: neither make nor the shell reads anything into the text.
 export LOQUOR_SAY := $(value TEXT)
 
-.PHONY: help speak test check bench clean
+.PHONY: help speak test check bench results clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -4
@@ -33,6 +33,9 @@ check: $(VENV)/.tests
 
 bench: $(VENV)/.tests
 	$(BIN)/python benchmarks/realtime.py --json docs/performance.json
+
+results: $(VENV)/.tests
+	$(BIN)/python benchmarks/results.py $(ONLY)
 
 clean:
 	rm -rf "$(VENV)" .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
