@@ -4,8 +4,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from loquor.engine.conversation import Conversation
+    from loquor.engine.converser import Converser
     from loquor.engine.dialogue import DialogueSpeaker
     from loquor.engine.load import load
+    from loquor.engine.reply import Reply, ReplyChunk
     from loquor.engine.request import Chunk
     from loquor.engine.speaker import Speaker
     from loquor.engine.speech import Speech
@@ -14,12 +17,29 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["Chunk", "DialogueSpeaker", "LoquorError", "Speaker", "Speech", "Voice", "__version__", "load"]
+__all__ = [
+    "Chunk",
+    "Conversation",
+    "Converser",
+    "DialogueSpeaker",
+    "LoquorError",
+    "Reply",
+    "ReplyChunk",
+    "Speaker",
+    "Speech",
+    "Voice",
+    "__version__",
+    "load",
+]
 
 _HOMES = {
     "Chunk": "loquor.engine.request",
+    "Conversation": "loquor.engine.conversation",
+    "Converser": "loquor.engine.converser",
     "DialogueSpeaker": "loquor.engine.dialogue",
     "LoquorError": "loquor.errors",
+    "Reply": "loquor.engine.reply",
+    "ReplyChunk": "loquor.engine.reply",
     "Speaker": "loquor.engine.speaker",
     "Speech": "loquor.engine.speech",
     "Voice": "loquor.voices.voice",

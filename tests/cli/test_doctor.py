@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from loquor import Voice
 from loquor.cli.conversion import convert
-from loquor.evaluation.packaged import Package
+from loquor.models.packaged import Package
 from loquor.voices.recording import RecordedVoice
 from toy_longform import toy_waveform
 from toy_longform import write_toy as write_longform

@@ -11,6 +11,7 @@ from loquor.errors import LoquorError
 
 VERBS = [(), ("speak",), ("voices",), ("voices", "list"), ("voices", "show"), ("voices", "import")]
 VERBS += [("inspect",), ("convert",), ("doctor",)]
+VERBS += [("eval",), ("eval", "compare"), ("listen",), ("listen", "score")]
 
 
 def test_the_version(loquor):

@@ -352,6 +352,21 @@ def test_only_rows_that_are_allowed_are_computed_and_the_rest_is_exact(seed, sch
     assert narrow.tokens == wide.tokens
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 3), st.lists(requests, min_size=1, max_size=3), st.booleans())
+def test_a_wide_head_says_the_same_and_computes_all_rows(seed, many, by_schedule):
+    model, grammars = toy_vita(seed), [Alternation(AUDIO, by_schedule), None, Alternation(AUDIO, by_schedule)]
+    wide = InterleavedBatch(model, (EOS,), AUDIO, has_narrow_head=False)
+    computed, logits = [], wide.head.logits
+    wide.head.logits = lambda *given: computed.append(logits(*given)) or computed[-1]  # type: ignore[method-assign]
+
+    def streams() -> list[InterleavedStream]:
+        return [stream(**request, grammar=grammar) for request, grammar in zip(many, grammars, strict=False)]
+
+    assert run(wide, *streams()) == say(*streams(), model=model, eos=(EOS,))
+    assert all(columns is None and found.shape[1] == VOCABULARY for found, columns in computed)
+
+
 def struck_out(logits, allowed):
     ids = torch.arange(VOCABULARY)
     is_code = (ids >= FIRST_AUDIO) & (ids < FIRST_AUDIO + CODES)

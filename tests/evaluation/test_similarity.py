@@ -101,7 +101,7 @@ def test_other_weights_than_those_that_are_known_are_refused(monkeypatch, tmp_pa
     changed = bytearray(PACKAGE.file("pretrained.pt").read_bytes())
     changed[-1] ^= 1
     (tmp_path / "pretrained.pt").write_bytes(changed)
-    monkeypatch.setattr("loquor.evaluation.packaged.Package.file", lambda *_: tmp_path / "pretrained.pt")
+    monkeypatch.setattr("loquor.models.packaged.Package.file", lambda *_: tmp_path / "pretrained.pt")
     with pytest.raises(MissingExtra, match="is not the speaker encoder of release"):
         SpeakerEncoder()
 

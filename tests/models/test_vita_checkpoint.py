@@ -45,6 +45,18 @@ def test_a_model_comes_back_as_it_was_written(folder):
     assert mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
+def test_a_model_in_shards_is_the_same_and_needs_all_of_them(tmp_path):
+    model = toy_vita()
+    checkpoint.export_vita(model, tmp_path, shard_bytes=20_000)
+    shards = sorted(tmp_path.glob("model-*.safetensors"))
+    assert len(shards) > 2 and (tmp_path / "model.safetensors.index.json").is_file()
+    loaded = load_vita(tmp_path).state_dict()
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in model.state_dict().items())
+    shards[1].unlink()
+    with pytest.raises(CheckpointError, match=shards[1].name):
+        load_vita(tmp_path)
+
+
 def test_layers_of_modules_are_counted_after_those_of_the_backbone(folder):
     values = json.loads((folder / "config.json").read_text())
     config = toy_vita_config()
@@ -149,9 +161,11 @@ def test_adapters_are_refused(folder):
         VITA.merge(load_vita(folder), "some/folder")
 
 
-def test_it_does_not_speak_by_itself(folder):
-    with pytest.raises(ConfigError, match="VITA-Audio models do not speak by themselves yet"):
+def test_a_model_of_another_vocabulary_does_not_converse(folder):
+    with pytest.raises(ConfigError, match=r"text and audio have 1\d{5} ids, the model \d+"):
         load_speaker(folder)
+    with pytest.raises(ConfigError, match="VITA-Audio models take no adapters"):
+        load_speaker(folder, adapter="somewhere")
 
 
 def test_conversion_keeps_every_byte_and_what_lies_beside(folder, tmp_path):

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from loquor.evaluation.containment import containment, is_contained
+from loquor.evaluation.error_rate import compare_texts
 from loquor.evaluation.wenet import Errors, Tokens, wenet_score, wenet_tokens
 from parity.vita import vita_case
 
@@ -44,6 +45,15 @@ def test_errors_are_counted_as_the_reference_counts_them(kind: str) -> None:
     assert {str(i): as_recorded(errors) for i, errors in enumerate(report.sentences)} == recorded["utts"]
     assert as_recorded(report.overall) == recorded["overall"]
     assert {name: round(100 * errors.rate, 2) for name, errors in report.scripts.items()} == recorded["clusters"]
+
+
+@pytest.mark.parametrize("case", [SCORING] if SCORING else [], ids=["scoring"] if SCORING else [])
+def test_an_evaluation_counts_by_that_rule_if_asked(case: dict[str, Any]) -> None:
+    for number, pair in enumerate(case["pairs"]):
+        found = compare_texts(pair["ref"], pair["hyp"], rule="wenet")
+        recorded = case["wer_char1"]["utts"][str(number)]
+        assert found.tokens == recorded["N"]
+        assert found.errors == recorded["S"] + recorded["D"] + recorded["I"]
 
 
 @pytest.mark.parametrize("number", range(len(SCORING.get("sqa", {}).get("items", []))))

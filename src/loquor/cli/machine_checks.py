@@ -104,10 +104,10 @@ def _ffmpeg() -> Check:
 def _instruments() -> Check:
     """What speech is measured with: none is needed to speak."""
     from loquor.evaluation.mos import PACKAGE as PREDICTOR
-    from loquor.evaluation.packaged import INSTALL_HINT
     from loquor.evaluation.similarity import PACKAGE as ENCODER
     from loquor.evaluation.transcriber import PACKAGE as RECOGNISER
-    from loquor.evaluation.voice_activity import PACKAGE as DETECTOR
+    from loquor.models.packaged import INSTALL_HINT
+    from loquor.models.silero import PACKAGE as DETECTOR
 
     packages = (RECOGNISER, DETECTOR, PREDICTOR, ENCODER)
     found = [package.name for package in packages if package.is_installed]

@@ -11,7 +11,24 @@ from typing import Annotated
 
 import typer
 
-from loquor.cli import data, distil, interruption, operate, podcast, speak, train, voices
+from loquor.cli import (
+    bench,
+    chat,
+    data,
+    distil,
+    evaluate,
+    interruption,
+    listen,
+    operate,
+    podcast,
+    quantise,
+    speak,
+    train,
+    transcribe,
+    verify,
+    vita_base,
+    voices,
+)
 from loquor.cli.console import examples
 from loquor.errors import LoquorError
 
@@ -30,12 +47,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 speak.register(app)
+chat.register(app)
+transcribe.register(app)
 podcast.register(app)
 app.add_typer(voices.app, name="voices")
 app.add_typer(data.app, name="data")
 train.register(app)
+quantise.register(app)
+vita_base.register(app)
 distil.register(app)
+evaluate.register(app)
+listen.register(app)
 operate.register(app)
+bench.register(app)
+verify.register(app)
 
 
 def _show_version(wanted: bool) -> None:

@@ -8,20 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from loquor.audio import Sink, Waveform
+from loquor.audio import Waveform
 from loquor.errors import AudioError, MissingExtra
 
 SLICE_S = 0.1  # a device write; between two, an interrupt is noticed
 
 
 @contextmanager
-def open_player(sample_rate_hz: int) -> Iterator[Sink]:
+def open_player(sample_rate_hz: int) -> Iterator[Player]:
     """Plays what is written; leaves when all was heard, or at once on an exception.
 
     Raises MissingExtra without sounddevice, AudioError if there is no loudspeaker.
     """
     device = _open_device(sample_rate_hz)
-    player = _Player(device, int(SLICE_S * sample_rate_hz))
+    player = Player(device, sample_rate_hz)
     try:
         yield player
         player.finish()
@@ -44,9 +44,12 @@ def _open_device(sample_rate_hz: int) -> Any:
     return device
 
 
-class _Player:
-    def __init__(self, device: Any, slice_samples: int) -> None:
-        self._device, self._slice = device, slice_samples
+class Player:
+    """A sink that is heard."""
+
+    def __init__(self, device: Any, sample_rate_hz: int) -> None:
+        self._device, self._rate_hz, self._slice = device, sample_rate_hz, int(SLICE_S * sample_rate_hz)
+        self._written = self._played = 0  # samples
         self._queue: queue.SimpleQueue[Waveform | None] = queue.SimpleQueue()
         self._failure: Exception | None = None
         self._is_stopped = False
@@ -56,16 +59,31 @@ class _Player:
     def write(self, chunk: Waveform) -> None:
         if self._failure:
             raise AudioError(f"playing stopped: {self._failure}") from self._failure
+        self._written += len(chunk)
         self._queue.put(chunk)
 
+    @property
+    def played_s(self) -> float:
+        """Seconds that were given to the device."""
+        return self._played / self._rate_hz
+
+    @property
+    def is_playing(self) -> bool:
+        """Whether something that was written was not given to the device yet."""
+        return self._played < self._written and not self._failure
+
     def finish(self) -> None:
-        """Wait until all was heard."""
+        """Wait until all was heard, unless we are silent."""
+        if self._is_stopped:
+            return
         self._queue.put(None)
         self._thread.join()
         self._device.stop()
 
     def stop(self) -> None:
         """Be silent now."""
+        if self._is_stopped:
+            return
         self._is_stopped = True
         self._queue.put(None)
         self._thread.join()
@@ -78,5 +96,6 @@ class _Player:
                     if self._is_stopped:
                         return
                     self._device.write(chunk[start : start + self._slice, None])
+                    self._played += len(chunk[start : start + self._slice])
         except Exception as error:  # whatever the device says, the thread that writes shall hear it
             self._failure = error

@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from loquor.cli.checking import CheckOption, SelfCheck, TriesOption
 from loquor.cli.console import MODEL_HELP, AdapterOption, examples, print_json
+from loquor.cli.conversing import TokenizerOption
 
 if TYPE_CHECKING:
     from loquor.audio import Sink
+    from loquor.engine.converser import Converser
     from loquor.engine.dialogue import DialogueSpeaker
     from loquor.engine.request import Chunk
     from loquor.engine.speaker import Speaker
+
+    AnySpeaker = Speaker | DialogueSpeaker | Converser
 
 DEFAULT_OUTPUT = "speech.wav"
 EXAMPLES = examples(
@@ -25,13 +30,18 @@ EXAMPLES = examples(
     "loquor speak -f chapter.txt -o chapter.mp3",
     "some-language-model | loquor speak - --play",
     'loquor speak "Hello." -o - | aplay -f S16_LE -r 24000',
+    "loquor speak -f chapter.txt --check",
 )
 
 OUTPUT_HELP = (
-    "File to write: .wav, .flac, .mp3, .ogg or .opus, 24 kHz mono; - streams 16-bit little-endian PCM to stdout.  "
+    "File to write: .wav, .flac, .mp3, .ogg or .opus, mono, at the model's rate, which is mostly 24 kHz; - streams "
+    "16-bit little-endian PCM to stdout.  "
     f"[default: {DEFAULT_OUTPUT}; with --play, none]"
 )
-VOICE_HELP = "A name from `loquor voices list`, or a voice's file; a long-form model takes any recording of 3 to 60 s."
+VOICE_HELP = (
+    "A name from `loquor voices list`, or a voice's file; a long-form model takes any recording of 3 to 60 s, and so "
+    "does a VITA-Audio model, which has a voice of its own too."
+)
 GUIDANCE_HELP = "Classifier-free guidance scale, 0 to 20; 1.0 is off.  [default: the model's own, else 1.5 or 1.3]"
 STEPS_HELP = "Solver steps per frame, 1 to 200.  [default: the model's own, else 5 or 10]"
 
@@ -59,6 +69,7 @@ def speak(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
     file: File = None,
     model: Model = None,
     adapter: AdapterOption = None,
+    audio_tokenizer: TokenizerOption = None,
     voice: VoiceName = "default",
     output: Output = None,
     play: Play = False,
@@ -66,6 +77,8 @@ def speak(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
     steps: Steps = None,
     seed: Seed = 0,
     device: Device = "cpu",
+    check: CheckOption = False,
+    check_tries: TriesOption = 3,
     as_json: Json = False,
 ) -> None:
     """Say a text.
@@ -78,17 +91,21 @@ def speak(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
     if as_json and output == "-":
         raise typer.BadParameter("stdout carries the sound already", param_hint="--json")
     source = _text(text, file)
+    listener = SelfCheck.open(check_tries) if check else None  # what is missing is told before the model is loaded
     import loquor
 
     target = output or (None if play else DEFAULT_OUTPUT)
     sampling = {"guidance": guidance, "steps": steps, "seed": seed}
-    report = _say(loquor.load(model, device, adapter=adapter or ()), source, Outlets(target, play), voice, sampling)
+    speaker = loquor.load(model, device, adapter=adapter or (), audio_tokenizer=audio_tokenizer)
+    report = _say(speaker, source, Outlets(target, play), voice, sampling, listener)
     if as_json:
-        print_json(asdict(report))
-    elif output != "-":
-        typer.echo(report.line())
-    elif logging.getLogger("loquor").isEnabledFor(logging.WARNING):
-        typer.echo(report.line(), err=True)
+        print_json(asdict(report) | ({"check": listener.as_dict()} if listener else {}))
+        return
+    for line in [report.line(), *([listener.line()] if listener else [])]:
+        if output != "-":
+            typer.echo(line)
+        elif logging.getLogger("loquor").isEnabledFor(logging.WARNING):
+            typer.echo(line, err=True)
 
 
 @dataclass(frozen=True)
@@ -159,23 +176,29 @@ def _text(text: str | None, file: str | None) -> str | Iterator[str]:
     return file_text(file) if file is not None else argument_text(text or "")
 
 
-def _spoken(
-    speaker: Speaker | DialogueSpeaker, text: str | Iterator[str], voice: str, sampling: dict[str, Any]
-) -> Iterator[Chunk]:
-    """Chunks of speech; a long-form model reads the whole text first."""
+def _spoken(speaker: AnySpeaker, text: str | Iterator[str], voice: str, sampling: dict[str, Any]) -> Iterator[Chunk]:
+    """Chunks of speech; only a Realtime model speaks while the text is still coming."""
+    from loquor.engine.dialogue import DialogueSpeaker
     from loquor.engine.speaker import Speaker
+    from loquor.errors import InputError
 
     if isinstance(speaker, Speaker):
         return speaker.stream(text, voice=voice, **sampling)
-    return speaker.stream("".join(text), None if voice == "default" else voice, **sampling)
+    own = None if voice == "default" else voice
+    if isinstance(speaker, DialogueSpeaker):
+        return speaker.stream("".join(text), own, **sampling)
+    if sampling["guidance"] is not None or sampling["steps"] is not None:
+        raise InputError("a VITA-Audio model draws tokens: it knows no --guidance and no --steps", hint="leave it out")
+    return speaker.stream("".join(text), own, seed=sampling["seed"])
 
 
 def _say(
-    speaker: Speaker | DialogueSpeaker,
+    speaker: AnySpeaker,
     text: str | Iterator[str],
     outlets: Outlets,
     voice: str,
     sampling: dict[str, Any],
+    listener: SelfCheck | None = None,
 ) -> Report:
     from loquor.cli.progress import progress_bar
     from loquor.engine.speech import Progress
@@ -186,7 +209,8 @@ def _say(
     with ExitStack() as stack:
         sinks = outlets.open(stack, speaker.sample_rate_hz)
         draw = stack.enter_context(progress_bar(characters))
-        stream = _spoken(speaker, watch.started_by(text), voice, sampling)
+        speak_on = listener.stream if listener else _spoken
+        stream = speak_on(speaker, watch.started_by(text), voice, sampling)
         for chunk in stack.enter_context(closing(stream)):  # type: ignore[type-var]
             frames, seconds, elapsed = frames + 1, chunk.end_s, watch.elapsed_s
             first_ms = first_ms or 1000 * elapsed

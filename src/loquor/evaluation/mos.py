@@ -13,7 +13,7 @@ import numpy as np
 
 from loquor.audio.resample import Waveform, resample
 from loquor.errors import AudioError
-from loquor.evaluation.packaged import Package
+from loquor.models.packaged import Package
 
 PACKAGE = Package("speechmos", "speechmos", "the predictor of opinion scores")
 

@@ -20,7 +20,7 @@ from torch.nn.functional import normalize, pad
 from loquor.audio.level import block_levels, is_loud, normalize_level
 from loquor.audio.resample import Waveform, resample
 from loquor.errors import AudioError, MissingExtra
-from loquor.evaluation.packaged import INSTALL_HINT, Package
+from loquor.models.packaged import INSTALL_HINT, Package
 
 PACKAGE = Package("resemblyzer", "resemblyzer", "the speaker encoder")
 Embedding = npt.NDArray[np.float32]  # [256], of length 1

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loquor.audio.resample import Waveform, resample
-from loquor.evaluation.packaged import Package
+from loquor.models.packaged import Package
 
 PACKAGE = Package("moonshine-voice", "moonshine_voice", "the speech recogniser")
 

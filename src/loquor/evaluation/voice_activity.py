@@ -13,9 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loquor.audio.resample import Waveform, resample
-from loquor.evaluation.packaged import Package
-
-PACKAGE = Package("silero-vad", "silero_vad", "the voice activity detector")
+from loquor.models.silero import Silero
 
 
 @dataclass(frozen=True)
@@ -42,37 +40,27 @@ class Activity:
 class VoiceActivityDetector:
     """Silero's detector on one core. MissingExtra if it is not installed."""
 
-    SAMPLE_RATE_HZ = 16000
-    FRAME, CONTEXT = 512, 64  # samples: those judged, and those before them that the network sees as well
-    STATE = (1, 1, 128)
     BEGINS, ENDS = 0.5, 0.35  # probabilities
     SHORTEST_SPEECH_S, SHORTEST_PAUSE_S = 0.25, 0.1
 
     def __init__(self) -> None:
-        self._network = PACKAGE.session(PACKAGE.file("data", "silero_vad_16k_sequence.onnx"))
+        self._network = Silero()
 
     def listen(self, waveform: Waveform, sample_rate_hz: int = 24_000) -> Activity:
         """Where somebody speaks in waveform [T]."""
         likely = self.probabilities(waveform, sample_rate_hz)
-        seconds, frame_s = len(waveform) / sample_rate_hz, self.FRAME / self.SAMPLE_RATE_HZ
+        seconds, frame_s = len(waveform) / sample_rate_hz, self._network.frame_s
         spans = [(start * frame_s, min(end * frame_s, seconds)) for start, end in self._spans(likely)]
         return Activity(seconds, tuple(Stretch(*span) for span in spans if span[1] - span[0] >= self.SHORTEST_SPEECH_S))
 
     def probabilities(self, waveform: Waveform, sample_rate_hz: int = 24_000) -> npt.NDArray[np.float32]:
         """How likely each 32 ms of waveform [T] are speech, [N]; the last are filled up with silence."""
-        audio = resample(waveform, sample_rate_hz, self.SAMPLE_RATE_HZ)
-        if audio.size == 0:
-            return np.zeros(0, dtype=np.float32)
-        padded = np.pad(audio, (self.CONTEXT, -len(audio) % self.FRAME))
-        frames = np.lib.stride_tricks.sliding_window_view(padded, self.CONTEXT + self.FRAME)[:: self.FRAME]
-        silence = np.zeros(self.STATE, dtype=np.float32)
-        inputs = {"input": np.ascontiguousarray(frames), "h": silence, "c": silence}
-        likely: npt.NDArray[np.float32] = self._network.run(["speech_probs"], inputs)[0]
-        return likely
+        audio = resample(waveform, sample_rate_hz, Silero.SAMPLE_RATE_HZ)
+        return self._network(np.pad(audio, (0, -len(audio) % Silero.FRAME)))
 
     def _spans(self, likely: npt.NDArray[np.float32]) -> list[tuple[int, int]]:
         """Frames [start, end) of speech: from one that begins it to a pause that is long enough."""
-        pause = math.ceil(self.SHORTEST_PAUSE_S * self.SAMPLE_RATE_HZ / self.FRAME)
+        pause = math.ceil(self.SHORTEST_PAUSE_S / self._network.frame_s)
         spans: list[tuple[int, int]] = []
         start, end = None, 0  # of the speech that goes on; its last frame that was not doubtful
         for frame, probability in enumerate(likely):

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import nn
 
+from loquor.checkpoints import Entry, Files
 from loquor.configs import read_json
 from loquor.errors import ConfigError
 from loquor.models.adapter import AdapterChoice, AppliedAdapter
@@ -46,6 +47,7 @@ class Family(Generic[Model]):
     layout_of: Callable[[Path], str]  # which of `layouts` a folder is in
     layouts: Mapping[str, Callable[[Model, Path, Path | None, int], None]]  # how each is written
     adapt: Callable[[Model, Path, float], AppliedAdapter]
+    blank: Callable[[Files], tuple[Model, list[Entry]]]  # a model without memory, and how its tensors are made
     licence: str | None = None  # of the published weights, where it forbids uses; told when they are loaded
 
     def merge(self, model: Model, adapters: Adapters) -> list[AppliedAdapter]:
@@ -60,6 +62,7 @@ REALTIME = Family(
     lambda folder: "original",
     {"original": realtime.export_realtime},
     realtime_adapter.apply_adapter,
+    realtime.blank,
 )
 LONGFORM = Family(
     "VibeVoice long-form",
@@ -68,6 +71,7 @@ LONGFORM = Family(
     longform.layout_of,
     {name: partial(longform.export_longform, layout=name) for name in longform.LAYOUTS},
     longform_adapter.apply_adapter,
+    longform.blank,
 )
 VITA = Family(
     "VITA-Audio",
@@ -76,6 +80,7 @@ VITA = Family(
     lambda folder: "original",
     {"original": vita.export_vita},
     vita.refuse_adapter,
+    vita.blank,
     vita.LICENCE,
 )
 FAMILIES: dict[str, Family[Any]] = {

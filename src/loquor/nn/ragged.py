@@ -91,9 +91,9 @@ def ragged_layer(
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x [N, D] times weight [M, D], plus bias, for inference. In float32 on a CPU torch rearranges all weights for each
-    product of more than one row, which takes several times as long as reading them; oneDNN, inside torch, does not."""
-    if ONEDNN and len(x) > 1 and x.dtype is torch.float32 and x.device.type == "cpu" and not torch.is_grad_enabled():
+    """x [..., D] times weight [M, D], plus bias. Where no gradient is wanted, in float32 on a CPU, torch rearranges all
+    weights for each product, which takes longer than reading them, up to several times; oneDNN, inside it, does not."""
+    if ONEDNN and x.dtype is torch.float32 and x.device.type == "cpu" and not torch.is_grad_enabled():
         y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
         return y
     return F.linear(x, weight, bias)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loquor.errors import ConfigError, InputError
-from loquor.models.vita.vocabulary import PUBLISHED, AudioTokens, TextOfIds, Vocabulary, published_tokens
+from loquor.models.vita.vocabulary import (
+    PUBLISHED,
+    AudioTokens,
+    TextOfIds,
+    Vocabulary,
+    open_vocabulary,
+    published_tokens,
+    write_vocabulary,
+)
 
 VOCABULARY = Vocabulary(AudioTokens("toy", 12))
 readable_text = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=40)
@@ -77,3 +86,8 @@ def test_an_unknown_audio_tokenizer_is_refused() -> None:
         published_tokens("mp3")
     with pytest.raises(ConfigError, match="codebook of 0 codes"):
         AudioTokens("toy", 0)
+
+
+def test_a_small_model_that_hears_features_is_known_by_its_tokenizer(tmp_path: Path) -> None:
+    write_vocabulary(tmp_path, Vocabulary(AudioTokens("sensevoice_glm4voice", 12, hears_features=True)))
+    assert open_vocabulary(tmp_path).context_of_audio is not None

@@ -102,7 +102,7 @@ def load_longform(folder: Path, dtype: torch.dtype | None = None) -> LongformMod
     `dtype` None keeps what the file holds.
     """
     files = Files(folder)
-    model, entries = _empty(files)
+    model, entries = blank(files)
     load(model, files, entries, dtype)
     if not torch.isfinite(model.latent_scale.scale) or not torch.isfinite(model.latent_scale.bias):
         raise CheckpointError(f"{folder}: the latent scale or bias is not finite", hint="was its training unfinished?")
@@ -112,11 +112,11 @@ def load_longform(folder: Path, dtype: torch.dtype | None = None) -> LongformMod
 def outline_longform(folder: Path) -> Outline:
     """The model in `folder` without its weights, as strictly as `load_longform`."""
     files = Headers(folder)
-    model, entries = _empty(files)
+    model, entries = blank(files)
     return outline(model, files, entries)
 
 
-def _empty(files: Files) -> tuple[LongformModel, list[Entry]]:
+def blank(files: Files) -> tuple[LongformModel, list[Entry]]:
     """The model on the meta device, and what its tensors are called in `files`."""
     config, name = read_config(files), layout_of(files.folder)
     for other, layout in LAYOUTS.items():

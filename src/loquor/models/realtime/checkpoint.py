@@ -82,8 +82,8 @@ def load_realtime(folder: Path, dtype: torch.dtype | None = None) -> RealtimeMod
 
     Released files may lack the codec's encoder; then the model has none. `dtype` None keeps what the file holds.
     """
-    config, files = read_config(folder), Files(folder)
-    model, entries = _empty(config, files)
+    files = Files(folder)
+    model, entries = blank(files)
     load(model, files, entries, dtype)
     if not torch.isfinite(model.latent_scale.scale) or not torch.isfinite(model.latent_scale.bias):
         raise CheckpointError(
@@ -94,13 +94,14 @@ def load_realtime(folder: Path, dtype: torch.dtype | None = None) -> RealtimeMod
 
 def outline_realtime(folder: Path) -> Outline:
     """The model in `folder` without its weights, as strictly as `load_realtime`."""
-    config, files = read_config(folder), Headers(folder)
-    model, entries = _empty(config, files)
+    files = Headers(folder)
+    model, entries = blank(files)
     return outline(model, files, entries)
 
 
-def _empty(config: RealtimeConfig, files: Files) -> tuple[RealtimeModel, list[Entry]]:
+def blank(files: Files) -> tuple[RealtimeModel, list[Entry]]:
     """The model on the meta device, and what its tensors are called in `files`."""
+    config = read_config(files.folder)
     has_encoder = any(name.startswith("model.acoustic_tokenizer.encoder.") for name in files.where)
     with without_memory(files.folder):
         model = RealtimeModel(config, has_encoder)

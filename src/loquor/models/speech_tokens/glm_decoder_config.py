@@ -105,6 +105,13 @@ def read_config(folder: Path) -> tuple[FlowConfig, VocoderConfig]:
         raise ConfigError(str(error) if str(path) in str(error) else f"{path}: {error}", hint=error.hint) from None
 
 
+def published_config() -> tuple[FlowConfig, VocoderConfig]:
+    """The shapes of the published decoder."""
+    silent = Section(Path("config.yaml"), "", {}, {})
+    vocoder = _vocoder(silent)
+    return _flow(silent, vocoder), vocoder
+
+
 def _flow(section: Section, vocoder: VocoderConfig) -> FlowConfig:
     encoder, decoder = section.section("encoder"), section.section("decoder")
     estimator, solver = decoder.section("estimator"), decoder.section("cfm_params")

@@ -1,7 +1,8 @@
 """The codecs of speech that VITA-Audio knows by name, and how each is opened.
 
-The names are those of the published vocabularies (`audio_tokenizer_type`). In the Plus models, whose names begin with
-sensevoice, users are heard as features by an encoder of the language model, and only what it says are ids.
+The names are those of the published vocabularies (`audio_tokenizer_type`), and those that `loquor quantise` gives to a
+codec of one's own. In the Plus models, whose names begin with sensevoice, users are heard as features by an encoder of
+the language model, and only what it says are ids.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from loquor.errors import CheckpointError, ConfigError
 from loquor.models.speech_tokens.glm import GlmSpeechTokens
 from loquor.models.speech_tokens.interface import SpeechTokens
+from loquor.models.speech_tokens.quantised import QUANTISED, QuantisedSpeechTokens
 from loquor.models.speech_tokens.snac_codec import SnacSpeechTokens
 
 Folders = Mapping[str, Path]  # by the names of a kind's parts
@@ -23,8 +25,8 @@ class SpeechTokensKind:
     """One of them."""
 
     name: str
-    codebook_size: int
-    frame_rate_hz: float
+    codebook_size: int | None  # None: as its folder says
+    frame_rate_hz: float | None
     sample_rate_hz: int
     parts: Mapping[str, str]  # folders it is made of, and the repositories that publish them
     open_parts: Callable[[Folders, str], SpeechTokens] | None
@@ -46,7 +48,7 @@ class SpeechTokensKind:
 
     def require_tokens(self, count: int) -> None:
         """ConfigError if a vocabulary with `count` audio tokens cannot name all ids."""
-        if count < self.codebook_size:
+        if self.codebook_size and count < self.codebook_size:
             raise ConfigError(
                 f"{count} audio tokens are too few for {self.name!r}, which has {self.codebook_size} ids",
                 hint="add the missing tokens and train them; the published vocabulary for SNAC lacks 12288",
@@ -61,6 +63,22 @@ def _snac(folders: Folders, device: str) -> SpeechTokens:
     return SnacSpeechTokens.open(folders["codec"], device)
 
 
+def _quantised(name: str) -> Callable[[Folders, str], SpeechTokens]:
+    """How the codec of that name is opened, and no other."""
+
+    def open_codec(folders: Folders, device: str) -> SpeechTokens:
+        tokens = QuantisedSpeechTokens.open(folders["codec"], device)
+        if tokens.model.name != name:
+            raise ConfigError(
+                f"{folders['codec']} has the codebooks of {tokens.model.name!r}, wanted are those of {name!r}",
+                hint="ids mean nothing to other codebooks: name the folder they were made with",
+            )
+        return tokens
+
+    return open_codec
+
+
+QUANTISED_PARTS = {"codec": "loquor quantise"}  # what makes it; it is published nowhere
 GLM_PARTS = {"tokenizer": "THUDM/glm-4-voice-tokenizer", "decoder": "THUDM/glm-4-voice-decoder"}
 COSYVOICE = "its FSQ tokenizer (speech_tokenizer_v2.onnx), its causal flow decoder and its 24 kHz vocoder are not built"
 SPARK = "its BiCodec, and the wav2vec 2.0 encoder that it listens with, are not built"
@@ -78,6 +96,8 @@ KINDS = {kind.name: kind for kind in _ALL}
 
 def speech_tokens_kind(name: str) -> SpeechTokensKind:
     """The kind of that name; ConfigError names those there are."""
+    if name.startswith(QUANTISED):
+        return SpeechTokensKind(name, None, None, 24000, QUANTISED_PARTS, _quantised(name))
     if name not in KINDS:
         raise ConfigError(f"there are no speech tokens {name!r}", hint=f"known: {', '.join(KINDS)}")
     return KINDS[name]

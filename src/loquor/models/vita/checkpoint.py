@@ -130,7 +130,7 @@ def load_vita(folder: Path, dtype: torch.dtype | None = None) -> VitaModel:
     `dtype` None keeps what the file holds. Says once what the licence of the published weights allows.
     """
     files = Files(folder)
-    model, entries = _empty(files)
+    model, entries = blank(files)
     load(model, files, entries, dtype)
     _tell_licence()
     return model.eval().requires_grad_(False)
@@ -144,11 +144,11 @@ def _tell_licence() -> None:
 def outline_vita(folder: Path) -> Outline:
     """The model in `folder` without its weights, as strictly as `load_vita`."""
     files = Headers(folder)
-    model, entries = _empty(files)
+    model, entries = blank(files)
     return outline(model, files, entries)
 
 
-def _empty(files: Files) -> tuple[VitaModel, list[Entry]]:
+def blank(files: Files) -> tuple[VitaModel, list[Entry]]:
     """The model on the meta device, and what its tensors are called in `files`."""
     config = read_config(files)
     with without_memory(files.folder):

@@ -20,7 +20,7 @@ from loquor.models.vita.sensevoice import Listener, SenseVoiceConfig
 from loquor.nn.attention import GROWTH, GROWTH_SHARE, LayerCache
 from loquor.nn.norm import RMSNorm
 from loquor.nn.qwen2 import Decoder, DecoderLayer, Qwen2Config
-from loquor.nn.ragged import Feed, Pass, ragged_layer
+from loquor.nn.ragged import Feed, Pass, product, ragged_layer
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ class Predictor(nn.Module):
 
     def mix(self, embedded: Tensor, hidden: Tensor) -> Tensor:
         """Embeddings of tokens and states of the stage before, [..., H] each, to inputs of the layer [..., H]."""
-        mixed: Tensor = self.projection(torch.cat([self.embedding_norm(embedded), self.hidden_norm(hidden)], -1))
-        return mixed
+        both = torch.cat([self.embedding_norm(embedded), self.hidden_norm(hidden)], -1)
+        return product(both, self.projection.weight)
 
 
 class VitaModel(nn.Module):

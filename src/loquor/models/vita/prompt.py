@@ -57,6 +57,16 @@ class Message:
             raise InputError(f"{self.role!r} is no role", hint=f"use one of {', '.join(ROLES)}")
 
 
+@dataclass(frozen=True)
+class Said:
+    """An answer as it was said, id by id, without the mark that ends it."""
+
+    ids: tuple[int, ...]
+
+
+Turn = Message | Said
+
+
 @dataclass(frozen=True, eq=False)
 class Prompt:
     """Ids [T] int64, where among them features stand [T] bool, and the features, one audio after the other."""
@@ -82,7 +92,7 @@ def to_speak(text: str, voice: Heard | None = None) -> list[Message]:
     return [*system, Message("user", (SPEAK + text,))]
 
 
-def to_answer(question: str | Heard, system: str = LUKE, history: Sequence[Message] = ()) -> list[Message]:
+def to_answer(question: str | Heard, system: str = LUKE, history: Sequence[Turn] = ()) -> list[Turn]:
     """Answer what is asked, in words or aloud, after what was said before."""
     return [Message("system", (system,)), *history, Message("user", (question,))]
 
@@ -92,7 +102,7 @@ def answered(text: str) -> Message:
     return Message("assistant", (text,))
 
 
-def write_prompt(vocabulary: Vocabulary, messages: Sequence[Message], ratio: Sequence[int] = BOOST) -> Prompt:
+def write_prompt(vocabulary: Vocabulary, messages: Sequence[Turn], ratio: Sequence[int] = BOOST) -> Prompt:
     """The prompt that asks for the next answer. An answer in it that has audio is woven as the model would say it.
 
     InputError for a turn with several audios, or audio that is empty or in a form that the model does not know.
@@ -114,10 +124,14 @@ class PromptWriter:
         self.features: list[Tensor] = []
         self._text = ""
 
-    def write(self, message: Message) -> None:
+    def write(self, message: Turn) -> None:
         """A turn, with its frame."""
-        self.open_turn(message.role)
-        self.add(message)
+        if isinstance(message, Said):
+            self.open_turn("assistant")
+            self._special(list(message.ids))
+        else:
+            self.open_turn(message.role)
+            self.add(message)
         self._special([self.vocabulary.turn_end])
         self._text = "\n"
 

@@ -72,7 +72,7 @@ def audio_tokens_of(folder: Path, name: str = "") -> AudioTokens:
         raise ConfigError(f"{path}: audio_tokenizer_type {stated!r} must be a name, its codes {codes!r} a number")
     if name and name != stated:
         raise ConfigError(f"{folder} speaks in ids of {stated!r}, not of {name!r}", hint=f"audio.tokenizer={stated}")
-    return AudioTokens(stated, codes)
+    return AudioTokens(stated, codes, stated in PUBLISHED and PUBLISHED[stated].hears_features)
 
 
 def marks(hears_features: bool) -> list[str]:

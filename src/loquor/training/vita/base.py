@@ -17,10 +17,11 @@ from torch import nn
 from loquor.checkpoints import published, same, save
 from loquor.errors import ConfigError, InputError
 from loquor.models.qwen2_keys import qwen2_keys
+from loquor.models.speech_tokens.quantised import load_quantised
 from loquor.models.vita.checkpoint import EMBEDDING
 from loquor.models.vita.growth import BASE_MODEL_TYPE
 from loquor.models.vita.model import VitaConfig, VitaModel
-from loquor.models.vita.vocabulary import AudioTokens, Vocabulary, write_vocabulary
+from loquor.models.vita.vocabulary import AudioTokens, Vocabulary, published_tokens, write_vocabulary
 from loquor.nn.qwen2 import Qwen2Config
 from loquor.text.own_merges import learn_merges
 from loquor.text.qwen_tokenizer import QwenTokenizer
@@ -53,6 +54,17 @@ class Shape:
             max_position_embeddings=self.context,
             rope_theta=10_000.0,
         )
+
+
+def audio_tokens(name: str) -> AudioTokens:
+    """What an audio tokenizer asks of a vocabulary: a published one by its name, a quantised codec by its folder.
+
+    ConfigError if there is no such name, or the folder holds something else.
+    """
+    if not Path(name).is_dir():
+        return published_tokens(name)
+    model = load_quantised(Path(name))
+    return AudioTokens(model.name, model.config.codebook_size)
 
 
 def texts_of(mixture: Mixture) -> Iterator[str]:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from loquor.audio.io import read
-from loquor.errors import CapacityError, InputError, LoquorError
+from loquor.errors import CapacityError, CheckpointError, ConfigError, InputError, LoquorError
 from loquor.models.vita.interleaving import BOOST, check_ratio
 from loquor.models.vita.prompt import Codes, Features, Heard, Message
 from loquor.models.vita.speech_features import SAMPLE_RATE_HZ, FrontEnd
@@ -138,6 +138,8 @@ class Feed:
         self.tally.seen += 1
         try:
             return self._packer.add(self.example(number), self.mixture.source(number), number)
+        except (CheckpointError, ConfigError):
+            raise  # about the tokenizer, not about the conversation
         except LoquorError as error:
             kind = "too long" if isinstance(error, CapacityError) else type(error).__name__
             self.tally.skipped[kind] += 1
