@@ -3,8 +3,10 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 from safetensors.torch import load_file
 
+from loquor.audio.io import read
 from loquor.configs import read_json
 from loquor.models import EMBEDDED
 from loquor.text.alphabets import ALPHABETS
@@ -21,8 +23,7 @@ def test_it_speaks_as_before_and_has_a_row_for_each_letter(loquor):
     assert read_json(Path("base", "config.json"))["decoder_config"]["vocab_size"] == len(after[EMBEDDING])
     for name, options in (("new.wav", ["-m", "base"]), ("old.wav", [])):
         assert loquor("speak", "Good morning.", "-o", name, *options).code == 0
-    with open("new.wav", "rb") as new, open("old.wav", "rb") as old:
-        assert new.read() == old.read()
+    assert np.array_equal(*(read(Path(name), 24_000) for name in ("new.wav", "old.wav")))
     assert loquor("speak", "سلام", "-m", "base", "-o", "persian.wav").code == 0
 
 
