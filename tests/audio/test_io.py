@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from loquor.audio import CONTAINERS, read, resample, write
 from loquor.audio.io import Section
-from loquor.audio.sink import COMMENT
+from loquor.audio.provenance import COMMENT
 from loquor.errors import AudioError
 
 RATE_HZ = 24000

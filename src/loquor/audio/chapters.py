@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from loquor.audio.filters import pyav
-from loquor.audio.sink import COMMENT
+from loquor.audio.provenance import COMMENT
 from loquor.checkpoints import write_atomically, write_text
 from loquor.errors import AudioError
 

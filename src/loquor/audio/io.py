@@ -14,6 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from loquor.audio.decode import Decoder, open_decoder
+from loquor.audio.provenance import COMMENT
 from loquor.audio.resample import StreamResampler, Waveform
 from loquor.audio.sink import open_sink
 from loquor.errors import AudioError
@@ -69,9 +70,9 @@ def decode(
     return waveform
 
 
-def write(path: str | Path, waveform: Waveform, sample_rate_hz: int) -> None:
+def write(path: str | Path, waveform: Waveform, sample_rate_hz: int, comment: str = COMMENT) -> None:
     """Saves waveform [T], whole or not at all, in the format the suffix names; raises like `open_sink`."""
-    with open_sink(path, sample_rate_hz) as sink:
+    with open_sink(path, sample_rate_hz, comment=comment) as sink:
         sink.write(waveform)
 
 

@@ -4,11 +4,13 @@ A file appears under its name only when it is complete: it grows beside it under
 `os.replace` is atomic, POSIX rename(2)) and goes away on any failure. Files carry a comment that says a machine spoke.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from loquor.audio.provenance import COMMENT
 from loquor.audio.resample import Waveform
 from loquor.errors import AudioError, LoquorError
 
-COMMENT = "AI-generated speech (Loquor)"
 BLOCK_SAMPLES = 1 << 15  # libsndfile's Vorbis encoder keeps a whole call on the stack: long calls crash it
 
 
@@ -64,23 +66,26 @@ class Sink(Protocol):
         ...
 
 
-def open_sink(target: str | Path, sample_rate_hz: int, channels: int = 1) -> AbstractContextManager[Sink]:
+def open_sink(
+    target: str | Path, sample_rate_hz: int, channels: int = 1, comment: str = COMMENT
+) -> AbstractContextManager[Sink]:
     """A sink for `with`: a file whose suffix names its format, or for "-" 16-bit little-endian PCM on stdout.
 
     The file exists when the block ends without an exception, else nothing is left behind. A reader of stdout that has
-    enough (a broken pipe) ends the block quietly. Raises AudioError at once if the target cannot take such audio, and
-    LoquorError when writing fails.
+    enough (a broken pipe) ends the block quietly. `comment` is what the file says of itself (`Provenance.comment`).
+    Raises AudioError at once if the target cannot take such audio, and LoquorError when writing fails.
     """
     if str(target) == "-":
         return _stdout_sink(sample_rate_hz)
     path = Path(target)
-    return _file_sink(path, _container(path, sample_rate_hz), sample_rate_hz, channels)
+    container = _container(path, sample_rate_hz)
+    return _file_sink(lambda: _FileSink(path, container, sample_rate_hz, channels, comment))
 
 
 def require_writable(path: str | Path, sample_rate_hz: int) -> None:
     """Raises what `open_sink` would for a file, and leaves nothing behind."""
     target = Path(path)
-    _FileSink(target, _container(target, sample_rate_hz), sample_rate_hz, channels=1).discard()
+    _FileSink(target, _container(target, sample_rate_hz), sample_rate_hz).discard()
 
 
 def pcm16(waveform: Waveform) -> npt.NDArray[np.int16]:
@@ -102,8 +107,8 @@ def _container(path: Path, sample_rate_hz: int) -> Container:
 
 
 @contextmanager
-def _file_sink(path: Path, container: Container, sample_rate_hz: int, channels: int) -> Iterator[Sink]:
-    sink = _FileSink(path, container, sample_rate_hz, channels)
+def _file_sink(begin: Callable[[], _FileSink]) -> Iterator[Sink]:
+    sink = begin()
     try:
         yield sink
         sink.commit()
@@ -127,16 +132,19 @@ def _stdout_sink(sample_rate_hz: int) -> Iterator[Sink]:
 class _FileSink:
     """Encodes into a file beside the wanted one, until `commit` gives it its name or `discard` removes it."""
 
-    def __init__(self, path: Path, container: Container, sample_rate_hz: int, channels: int) -> None:
+    def __init__(
+        self, path: Path, container: Container, sample_rate_hz: int, channels: int = 1, comment: str = COMMENT
+    ) -> None:
         self._path, self._is_lossless = path, container.is_lossless
         self._target = Path(os.path.realpath(path))  # a link stays, the file it points to is replaced
         with _failures_named(path):
             self._output = _NotingFile(self._target.with_name(f".loquor-{secrets.token_hex(6)}.part"))
             self._encoder = self._start_encoder(container, sample_rate_hz, channels)
+            self._encoder.comment = _readable(comment, container)
         self._is_empty = True
 
     def write(self, chunk: Waveform) -> None:
-        _check(chunk)
+        require_finite(chunk)
         self._is_empty = self._is_empty and len(chunk) == 0
         for start in range(0, len(chunk), BLOCK_SAMPLES):
             block = chunk[start : start + BLOCK_SAMPLES]
@@ -158,11 +166,9 @@ class _FileSink:
 
     def _start_encoder(self, container: Container, sample_rate_hz: int, channels: int) -> soundfile.SoundFile:
         try:
-            encoder = soundfile.SoundFile(
+            return soundfile.SoundFile(
                 self._output, "w", sample_rate_hz, channels, container.subtype, format=container.format
             )
-            encoder.comment = COMMENT
-            return encoder
         except soundfile.SoundFileError:
             self._output.remove()
             raise
@@ -221,7 +227,7 @@ class _PcmSink:
         self.has_failed = False
 
     def write(self, chunk: Waveform) -> None:
-        _check(chunk)
+        require_finite(chunk)
         try:
             self._stream.write(pcm16(chunk).tobytes())
             self._stream.flush()
@@ -240,11 +246,17 @@ class _PcmSink:
             os.close(nowhere)
 
 
-def _check(chunk: Waveform) -> None:
+def require_finite(chunk: Waveform) -> None:
+    """AudioError if a sample is no number."""
     if not np.isfinite(chunk).all():
         raise AudioError(
             "the speech has samples that are no numbers", hint="`loquor doctor` looks at the model's files"
         )
+
+
+def _readable(comment: str, container: Container) -> str:
+    """As players show it: libsndfile says of an mp3's comment that it is in Latin-1, whatever it is in."""
+    return comment.encode("ascii", "replace").decode() if container.format == "MP3" else comment
 
 
 @contextmanager

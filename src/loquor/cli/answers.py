@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from loquor.audio import Sink, open_sink
+from loquor.audio.provenance import Provenance
 from loquor.audio.sink import require_writable
 from loquor.cli.player import Player, open_player
 
@@ -83,8 +84,8 @@ class Answers:
         self.report(reply, file if sinks else None)
 
     def _open(self, stack: ExitStack, file: str | None) -> list[Sink]:
-        rate_hz = self.converser.sample_rate_hz
-        sinks: list[Sink] = [stack.enter_context(open_sink(file, rate_hz))] if file else []
+        rate_hz, comment = self.converser.sample_rate_hz, Provenance(self.converser.name).comment
+        sinks: list[Sink] = [stack.enter_context(open_sink(file, rate_hz, comment=comment))] if file else []
         player: list[Player] = [stack.enter_context(open_player(rate_hz))] if self.outlet.plays else []
         return [*sinks, *player]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from loquor.cli.console import examples, print_json
+from loquor.cli.console import WatermarkOption, examples, print_json
 from loquor.cli.conversing import (
     MODEL_HELP,
     Decoding,
@@ -80,6 +80,7 @@ def chat(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
     max_tokens: MostOption = None,
     seed: Seed = 0,
     device: Device = "cpu",
+    watermark: WatermarkOption = True,
     as_json: Json = False,
 ) -> None:
     """Converse with a VITA-Audio model.
@@ -89,7 +90,7 @@ def chat(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
     _require_sense(turns, output, (mic, play, barge_in, text_only), as_json)
     from loquor.cli.answers import Answers, Outlet
 
-    converser = open_converser(model, device, audio_tokenizer)
+    converser = open_converser(model, device, audio_tokenizer, watermark)
     conversation = _conversation(converser, system, history)
     manner: dict[str, Any] = {"temperature": temperature, "max_new_tokens": max_tokens, "seed": seed}
     manner |= {"mode": mode_of(mode), "decoding": decoding.value}

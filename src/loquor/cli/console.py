@@ -15,6 +15,9 @@ ADAPTER_HELP = (
 )
 AdapterOption = Annotated[list[str] | None, typer.Option("--adapter", metavar="FOLDER[@STRENGTH]", help=ADAPTER_HELP)]
 
+WATERMARK_HELP = "Mark the sound, inaudibly, as generated: `loquor watermark detect` finds it."
+WatermarkOption = Annotated[bool, typer.Option("--watermark/--no-watermark", help=WATERMARK_HELP)]
+
 
 def examples(*lines: str) -> str:
     """An epilog that lists commands as they are typed."""

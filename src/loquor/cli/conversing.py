@@ -41,7 +41,7 @@ MOST_HELP = "Tokens of an answer, at most.  [default: what the context allows]"
 MostOption = Annotated[int | None, typer.Option("--max-tokens", help=MOST_HELP)]
 
 
-def open_converser(model: str, device: str, audio_tokenizer: str | None) -> Converser:
+def open_converser(model: str, device: str, audio_tokenizer: str | None, watermark: bool = True) -> Converser:
     """The model of that name; InputError if it is of a family that cannot listen."""
     from loquor.engine.converser import Converser
     from loquor.engine.load import load, model_folder
@@ -51,7 +51,7 @@ def open_converser(model: str, device: str, audio_tokenizer: str | None) -> Conv
     family = family_of(model_folder(model))
     if family is not VITA:
         raise InputError(f"{model} is a {family.name} model, which cannot listen", hint="give a VITA-Audio model")
-    converser = load(model, device, audio_tokenizer=audio_tokenizer)
+    converser = load(model, device, audio_tokenizer=audio_tokenizer, watermark=watermark)
     assert isinstance(converser, Converser)
     return converser
 

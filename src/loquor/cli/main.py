@@ -18,16 +18,19 @@ from loquor.cli import (
     distil,
     evaluate,
     interruption,
+    keys,
     listen,
     operate,
     podcast,
     quantise,
+    serve,
     speak,
     train,
     transcribe,
     verify,
     vita_base,
     voices,
+    watermark,
 )
 from loquor.cli.console import examples
 from loquor.errors import LoquorError
@@ -50,8 +53,11 @@ speak.register(app)
 chat.register(app)
 transcribe.register(app)
 podcast.register(app)
+serve.register(app)
+app.add_typer(keys.app, name="keys")
 app.add_typer(voices.app, name="voices")
 app.add_typer(data.app, name="data")
+app.add_typer(watermark.app, name="watermark")
 train.register(app)
 quantise.register(app)
 vita_base.register(app)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loquor.cli.console import ADAPTER_HELP, examples, print_json, print_table
+from loquor.cli.console import ADAPTER_HELP, WatermarkOption, examples, print_json, print_table
 from loquor.cli.operate import Dtype
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def podcast(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may s
     adapter: Adapters = None,
     restart: Restart = False,
     keep_takes: KeepTakes = False,
+    watermark: WatermarkOption = True,
     as_json: Json = False,
 ) -> None:
     """Speak a script with a cast, of any length and any number of speakers.
@@ -131,6 +132,7 @@ def podcast(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may s
         report=report,
         tags=Tags(title=title or read.title or "", artist=", ".join(read.speakers), date=date),
         keep_takes=keep_takes,
+        watermark=watermark,
     )
     order = Order(
         script=read,

@@ -57,7 +57,7 @@ def produce(order: Order) -> Episode:
     folder = _model(order.model)
     cast = _cast(order.voices, folder)
     ears = _ears(order, cast)
-    speaker = load(folder, order.device, order.dtype, order.adapters)
+    speaker = load(folder, order.device, order.dtype, order.adapters, watermark=order.outputs.watermark)
     assert isinstance(speaker, DialogueSpeaker)
     given = {name: value for name, value in order.sampling.items() if value is not None}
     known = {name: speaker.defaults[name] for name in ("guidance", "steps")}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from loquor.cli.checking import CheckOption, SelfCheck, TriesOption
-from loquor.cli.console import MODEL_HELP, AdapterOption, examples, print_json
+from loquor.cli.console import MODEL_HELP, AdapterOption, WatermarkOption, examples, print_json
 from loquor.cli.conversing import TokenizerOption
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def speak(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
     device: Device = "cpu",
     check: CheckOption = False,
     check_tries: TriesOption = 3,
+    watermark: WatermarkOption = True,
     as_json: Json = False,
 ) -> None:
     """Say a text.
@@ -96,7 +97,7 @@ def speak(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
 
     target = output or (None if play else DEFAULT_OUTPUT)
     sampling = {"guidance": guidance, "steps": steps, "seed": seed}
-    speaker = loquor.load(model, device, adapter=adapter or (), audio_tokenizer=audio_tokenizer)
+    speaker = loquor.load(model, device, adapter=adapter or (), audio_tokenizer=audio_tokenizer, watermark=watermark)
     report = _say(speaker, source, Outlets(target, play), voice, sampling, listener)
     if as_json:
         print_json(asdict(report) | ({"check": listener.as_dict()} if listener else {}))
@@ -115,12 +116,12 @@ class Outlets:
     target: str | None  # a file, - for stdout, or nowhere
     play: bool
 
-    def open(self, stack: ExitStack, sample_rate_hz: int) -> list[Sink]:
-        """Sinks that `stack` ends: all complete, or none leaves a trace."""
+    def open(self, stack: ExitStack, sample_rate_hz: int, comment: str) -> list[Sink]:
+        """Sinks, a file with a comment, that `stack` ends: all complete, or none leaves a trace."""
         from loquor.audio import open_sink
         from loquor.cli.player import open_player
 
-        sinks = [stack.enter_context(open_sink(self.target, sample_rate_hz))] if self.target else []
+        sinks = [stack.enter_context(open_sink(self.target, sample_rate_hz, comment=comment))] if self.target else []
         return [*sinks, stack.enter_context(open_player(sample_rate_hz))] if self.play else sinks
 
 
@@ -192,6 +193,16 @@ def _spoken(speaker: AnySpeaker, text: str | Iterator[str], voice: str, sampling
     return speaker.stream("".join(text), own, seed=sampling["seed"])
 
 
+def _comment(speaker: AnySpeaker, voice: str) -> str:
+    """What a file of this speech says of itself."""
+    from loquor.audio.provenance import Provenance
+    from loquor.engine.speaker import Speaker
+
+    if isinstance(speaker, Speaker):
+        voice = speaker.voice_path(voice).stem
+    return Provenance(speaker.name, "" if voice == "default" else voice).comment
+
+
 def _say(
     speaker: AnySpeaker,
     text: str | Iterator[str],
@@ -207,7 +218,7 @@ def _say(
     watch, frames, seconds, elapsed, first_ms = Watch(), 0, 0.0, 0.0, 0.0
     characters = len(text) if isinstance(text, str) else None
     with ExitStack() as stack:
-        sinks = outlets.open(stack, speaker.sample_rate_hz)
+        sinks = outlets.open(stack, speaker.sample_rate_hz, _comment(speaker, voice))
         draw = stack.enter_context(progress_bar(characters))
         speak_on = listener.stream if listener else _spoken
         stream = speak_on(speaker, watch.started_by(text), voice, sampling)

@@ -15,6 +15,7 @@ from loquor.engine.audio_tokenizer import Place, open_audio_tokenizer
 from loquor.engine.conversation import Conversation
 from loquor.engine.generation_file import GenerationDefaults
 from loquor.engine.hearing import Audio, as_codes, as_features, embedded, open_front_end, sound_of
+from loquor.engine.hub import model_name
 from loquor.engine.interleaved import InterleavedBatch
 from loquor.engine.manner import Manner, choices
 from loquor.engine.reply import Exchange, Mouth, Reply, ReplyBatch, ReplyStream
@@ -56,6 +57,7 @@ class Converser:
                 hint=f"this model needs another vocabulary: is {folder / 'tokenizer_config.json'} missing?",
             )
         self.model, self.vocabulary, self.folder = model, vocabulary, folder
+        self.watermark = True  # what listeners get is marked as made here
         self.defaults = GenerationDefaults.read(folder, model.config.modules)
         self._audio_tokenizer, self._from_hub = audio_tokenizer, from_hub
         self._opening = threading.Lock()
@@ -81,6 +83,11 @@ class Converser:
         if dtype is None and device == "cpu" and model.embedding.weight.dtype == torch.float16:
             model = model.float()
         return cls(model.to(device), open_vocabulary(folder), folder, audio_tokenizer, from_hub)
+
+    @property
+    def name(self) -> str:
+        """Of the model, as files of its speech give it: that of its folder."""
+        return model_name(self.folder)
 
     @property
     def codec(self) -> SpeechTokens:
@@ -168,6 +175,7 @@ class Converser:
             compute_s=reply.compute_s,
             first_audio_ms=reply.first_audio_ms or float("nan"),
             codes=tuple(reply.codes),
+            model=self.name,
         )
 
     def _question(self, question: Sequence[str | Audio]) -> Message:
@@ -198,7 +206,10 @@ class Converser:
         )
 
     def _begin(self, stream: ReplyStream, exchange: Exchange | None = None) -> Reply:
-        return Reply(self._worker.open(), stream, self.vocabulary, self._eos, exchange)
+        reply = Reply(self._worker.open(), stream, self.vocabulary, self._eos, exchange)
+        if self.watermark and stream.mouth:
+            reply.watermark(stream.mouth.codec.sample_rate_hz)
+        return reply
 
 
 def _given(manner: Manner) -> Manner:

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from loquor.configs import read_json
+from loquor.engine.hub import model_name
 from loquor.engine.listening import FrameListening
 from loquor.engine.longform import LongformBatch, LongformStream, voice_latents
 from loquor.engine.request import Chunk, Frame, LongformFrame, Sampling
@@ -70,10 +72,10 @@ class DialogueSession(FrameListening[LongformStream]):
         self._lane.closed = True
         self._lane.notify()
 
-    def _chunk(self, frame: Frame, start_s: float) -> Chunk:
+    def _chunk(self, frame: Frame, waveform: Tensor, start_s: float) -> Chunk:
         assert isinstance(frame, LongformFrame)
         return Chunk(
-            waveform=frame.waveform,
+            waveform=waveform,
             latents=frame.latent[None],
             start_s=start_s,
             end_s=start_s + self._frame_s,
@@ -98,6 +100,7 @@ class DialogueSpeaker:
                 hint="long-form models are built on Qwen2.5, which has more than 151 000",
             )
         self.sample_rate_hz = SAMPLE_RATE_HZ
+        self.watermark = True  # what listeners get is marked as made here
         self.defaults = _defaults(folder)
         self._worker = Worker(LongformBatch(model, SpecialIds.of(self.tokenizer)))
         self._recordings: dict[Path, RecordedVoice] = {}
@@ -117,6 +120,11 @@ class DialogueSpeaker:
             model = model.float()
         LONGFORM.merge(model, adapter)
         return cls(model.to(device), folder)
+
+    @property
+    def name(self) -> str:
+        """Of the model, as files of its speech give it: that of its folder."""
+        return model_name(self.folder)
 
     @property
     def frame_s(self) -> float:
@@ -195,7 +203,10 @@ class DialogueSpeaker:
         return spoken
 
     def _begin(self, part: Part) -> DialogueSession:
-        return DialogueSession(self._worker.open(), part, self.frame_s)
+        session = DialogueSession(self._worker.open(), part, self.frame_s)
+        if self.watermark:
+            session.watermark(self.sample_rate_hz)
+        return session
 
     def _gather(self, session: DialogueSession, recording: Recording) -> Speech:
         for chunk in session:
@@ -204,7 +215,7 @@ class DialogueSpeaker:
             raise InputError("the model ended before it said anything", hint="try another seed, or more text")
         session.tell_of_limits()
         part = session.part
-        return recording.speech(self.sample_rate_hz, part.text, part.voice, session.finish or "end")
+        return recording.speech(self.sample_rate_hz, part.text, part.voice, session.finish or "end", self.name)
 
     def _sampling(self, guidance: float | None, steps: int | None, seed: int) -> Sampling:
         return Sampling(

@@ -23,6 +23,17 @@ def download(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
         ) from error
 
 
+def model_name(folder: Path | None) -> str:
+    """What people call the model in a folder: the folder's name, or that of the repository it was downloaded from."""
+    if folder is None:
+        return ""
+    whole = folder.absolute()
+    for part in whole.parts:
+        if part.startswith("models--"):  # the hub's cache: models--org--name/snapshots/revision
+            return part.removeprefix("models--").replace("--", "/")
+    return whole.name
+
+
 def cached(name: str, wanted: Sequence[str]) -> Path | None:
     """A repository that the hub's cache on this machine has."""
     from huggingface_hub import snapshot_download

@@ -57,7 +57,11 @@ class InterleavedBatch:
     @property
     def can_speak(self) -> bool:
         """Whether a step would do anything."""
-        return bool(self.running)
+        return any(stream.cancelled or not stream.held for stream in self.streams)
+
+    def is_ready(self, stream: InterleavedStream) -> bool:
+        """Whether `stream` has something to say: always."""
+        return True
 
     def join(self, stream: InterleavedStream) -> None:
         """Let `stream` take part from the next step on; a history that a free slot has read is not read again.
@@ -106,7 +110,8 @@ class InterleavedBatch:
         self._leave()
         stages: dict[int, list[Running]] = {}
         for running in self.running:
-            stages.setdefault(running.stage(self.eos), []).append(running)
+            if not running.stream.held:
+                stages.setdefault(running.stage(self.eos), []).append(running)
         rows, hidden = list[Row](), list[Tensor]()
         for stage in sorted(stages):
             found = self._read(stages[stage]) if stage == BACKBONE else self._predict(stage, stages[stage])

@@ -1,4 +1,8 @@
-"""Taking what a lane says: chunk by chunk, as they are made, from any thread or coroutine."""
+"""Taking what a lane says: chunk by chunk, as they are made, from any thread or coroutine.
+
+This is where speech leaves the engine, so this is where the watermark is put on it: whoever steps a batch has it as the
+model says it, and whoever listens has it marked.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,10 @@ from collections.abc import AsyncIterator, Iterator
 from queue import Empty
 from typing import Generic, Self, TypeVar
 
+import torch
+from torch import Tensor
+
+from loquor.audio.watermark import Marker
 from loquor.engine.playback import Playback
 from loquor.engine.request import Chunk, Frame, Piece
 from loquor.engine.worker import Lane, S
@@ -26,6 +34,7 @@ class Listening(ABC, Generic[S, C]):
 
     def __init__(self, lane: Lane[S]) -> None:
         self._lane = lane
+        self._marker: Marker | None = None
         weakref.finalize(self, lane.cancel).atexit = False
 
     @property
@@ -37,6 +46,10 @@ class Listening(ABC, Generic[S, C]):
     def serve(self, playback: Playback) -> None:
         """From now on made for a listener who plays what comes: never far ahead of what was taken, and in time."""
         self._lane.playback = playback
+
+    def watermark(self, sample_rate_hz: int) -> None:
+        """Mark, as speech made here, all that is given out from now on."""
+        self._marker = Marker(sample_rate_hz)
 
     def tell_of_limits(self) -> None:
         """Speech that was cut off does not pass in silence."""
@@ -81,15 +94,21 @@ class Listening(ABC, Generic[S, C]):
         chunk yet and the caller will not wait."""
         event = self._lane.take(wait)
         if isinstance(event, Piece):
-            return self._take(event)
+            return self._take(event, self._marked(event.waveform))
         self._lane.put(None)  # whoever asks again hears the same
         if event is not None:
             raise event
         return None
 
+    def _marked(self, waveform: Tensor) -> Tensor:
+        """waveform [T] as a listener gets it."""
+        if self._marker is None:
+            return waveform
+        return torch.from_numpy(self._marker.mark(waveform.float().cpu().numpy()))
+
     @abstractmethod
-    def _take(self, piece: Piece) -> C:
-        """What a listener gets of a piece."""
+    def _take(self, piece: Piece, waveform: Tensor) -> C:
+        """What a listener gets of a piece, and of its sound, waveform [T]."""
 
     def __enter__(self) -> Self:
         return self
@@ -108,11 +127,11 @@ class FrameListening(Listening[S, Chunk]):
         super().__init__(lane)
         self._frame_s, self._frames = frame_s, 0
 
-    def _take(self, piece: Piece) -> Chunk:
+    def _take(self, piece: Piece, waveform: Tensor) -> Chunk:
         assert isinstance(piece, Frame)
         self._frames += 1
-        return self._chunk(piece, (self._frames - 1) * self._frame_s)
+        return self._chunk(piece, waveform, (self._frames - 1) * self._frame_s)
 
     @abstractmethod
-    def _chunk(self, frame: Frame, start_s: float) -> Chunk:
-        """What a listener gets of a frame."""
+    def _chunk(self, frame: Frame, waveform: Tensor, start_s: float) -> Chunk:
+        """What a listener gets of a frame, and of its sound, waveform [T]."""

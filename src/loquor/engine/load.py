@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from loquor.engine.converser import Converser
     from loquor.engine.dialogue import DialogueSpeaker
 
+logger = logging.getLogger(__name__)
+
 REPOSITORY = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 WANTED = ["*.json", "*.safetensors"]  # never a pickle, never code
 DEVICES = ("cpu", "cuda", "auto")
@@ -29,6 +32,7 @@ def load(
     dtype: str | None = None,
     adapter: Adapters = (),
     audio_tokenizer: Place | None = None,
+    watermark: bool = True,
 ) -> Speaker | DialogueSpeaker | Converser:
     """A speaker: the embedded voice, that of a checkpoint folder, or of a hub repository `org/name[@revision]`.
 
@@ -36,8 +40,9 @@ def load(
     `audio_tokenizer` says where the folders of its audio tokenizer are, if they are not beside it. `device` is cpu,
     cuda, or auto (cuda if there is one). `dtype` is float32, bfloat16 or float16; None means what the files hold, but
     on the CPU float32 for Realtime models, and for others in float16. `adapter` is one or several, each `path` or
-    `path@strength`, merged into the model's weights. Raises CheckpointError if there is no sound model of that name, or
-    an adapter does not fit it or changes nothing, ConfigError for a family, device or dtype that is not supported.
+    `path@strength`, merged into the model's weights. `watermark` False leaves out the mark by which speech can be known
+    for generated; a warning says so. Raises CheckpointError if there is no sound model of that name, or an adapter does
+    not fit it or changes nothing, ConfigError for a family, device or dtype that is not supported.
     """
     place = _device(device)
     if dtype is not None and dtype not in DTYPES:
@@ -47,17 +52,23 @@ def load(
     family = family_of(folder)
     if audio_tokenizer is not None and family is not VITA:
         raise ConfigError(f"{folder} is a {family.name} model, which has no audio tokenizer", hint="leave it out")
+    speaker: Speaker | DialogueSpeaker | Converser
     if family is LONGFORM:
         from loquor.engine.dialogue import DialogueSpeaker
 
-        return DialogueSpeaker.open(folder, place, chosen, adapter)
-    if family is VITA:
+        speaker = DialogueSpeaker.open(folder, place, chosen, adapter)
+    elif family is VITA:
         from loquor.engine.converser import Converser
 
         if adapter:
             raise ConfigError(f"VITA-Audio models take no adapters: {folder}")
-        return Converser.open(folder, place, chosen, audio_tokenizer, from_hub=not _is_folder(model))
-    return Speaker.open(folder, place, chosen or (torch.float32 if place == "cpu" else None), adapter)
+        speaker = Converser.open(folder, place, chosen, audio_tokenizer, from_hub=not _is_folder(model))
+    else:
+        speaker = Speaker.open(folder, place, chosen or (torch.float32 if place == "cpu" else None), adapter)
+    speaker.watermark = watermark
+    if not watermark:
+        logger.warning("the watermark is off: by its sound, this speech cannot be known for generated")
+    return speaker
 
 
 EMBEDDED_NAME = "embedded"  # what the voice in the package is called where a model must be named

@@ -44,10 +44,20 @@ class LongformStream:
     max_length_times: float = 2.0  # tokens it may choose, as a multiple of those of the prompt
     refresh_negative: bool = True  # False: the negative branch hears all tokens and never starts anew
     cancelled: bool = False
+    held: bool = False
     finish: str | None = None  # end, limit or cancelled
     frames: int = 0
     tokens: list[int] = field(default_factory=list)
     limit: int = 0  # tokens it may choose
+
+
+@dataclass(frozen=True, eq=False)
+class Aside:
+    """A stream that is held, and what it goes on from."""
+
+    stream: LongformStream
+    state: LongformState
+    inputs: Tensor  # [1, H]
 
 
 class LongformBatch:
@@ -65,18 +75,24 @@ class LongformBatch:
         """Drop all streams."""
         self.waiting: deque[LongformStream] = deque()
         self.reading: Reading | None = None
+        self.aside: list[Aside] = []
         self.speaking: list[LongformStream] = []
         self.state: LongformState | None = None  # of those that speak
         self.inputs: Tensor | None = None  # [B, H], what they chose or said last
 
     @property
     def streams(self) -> list[LongformStream]:
-        return [*self.speaking, *([self.reading.stream] if self.reading else []), *self.waiting]
+        aside = [one.stream for one in self.aside]
+        return [*self.speaking, *aside, *([self.reading.stream] if self.reading else []), *self.waiting]
 
     @property
     def can_speak(self) -> bool:
         """Whether a step would do anything."""
-        return bool(self.streams)
+        return any(stream.cancelled or not stream.held for stream in self.streams)
+
+    def is_ready(self, stream: LongformStream) -> bool:
+        """Whether `stream` has something to say: always."""
+        return True
 
     def join(self, stream: LongformStream) -> None:
         """Let `stream` take part from the next step on; CapacityError if its prompt fills the context."""
@@ -98,6 +114,7 @@ class LongformBatch:
     def step(self) -> list[tuple[LongformStream, LongformFrame]]:
         """One token of every stream; gives the frames among them. Streams that have ended are gone afterwards."""
         self._leave()
+        self._hold()
         conditions = [self._advance()] if self.speaking else []
         conditions += self._read()
         if not conditions:
@@ -114,12 +131,34 @@ class LongformBatch:
                 stream.finish = "cancelled"
         self.waiting = deque(stream for stream in self.waiting if not stream.finish)
         self.reading = self.reading if self.reading and not self.reading.stream.finish else None
-        keep = [i for i, stream in enumerate(self.speaking) if not stream.finish]
-        if len(keep) < len(self.speaking):
+        self.aside = [one for one in self.aside if not one.stream.finish]
+        self._keep([i for i, stream in enumerate(self.speaking) if not stream.finish])
+
+    def _keep(self, rows: list[int]) -> None:
+        """Of those that speak, only these go on."""
+        if len(rows) < len(self.speaking):
             assert self.state is not None and self.inputs is not None
-            index = torch.tensor(keep, device=self.device)
-            self.state, self.inputs = (self.state.select(index), self.inputs[index]) if keep else (None, None)
-            self.speaking = [self.speaking[i] for i in keep]
+            index = torch.tensor(rows, device=self.device)
+            self.state, self.inputs = (self.state.select(index), self.inputs[index]) if rows else (None, None)
+            self.speaking = [self.speaking[i] for i in rows]
+
+    def _hold(self) -> None:
+        """Set aside those that are held, and take back those that are held no more: long memories are copied then
+        only, and not at every step."""
+        for i, stream in enumerate(self.speaking):
+            if stream.held:
+                assert self.state is not None and self.inputs is not None
+                index = torch.tensor([i], device=self.device)
+                self.aside.append(Aside(stream, self.state.select(index), self.inputs[index]))
+        self._keep([i for i, stream in enumerate(self.speaking) if not stream.held])
+        back = [one for one in self.aside if not one.stream.held]
+        if back:
+            self.aside = [one for one in self.aside if one.stream.held]
+            states, inputs = [one.state for one in back], [one.inputs for one in back]
+            if self.state is not None and self.inputs is not None:
+                states, inputs = [self.state, *states], [self.inputs, *inputs]
+            self.state, self.inputs = LongformState.join(states), torch.cat(inputs)
+            self.speaking += [one.stream for one in back]
 
     def _advance(self) -> tuple[Tensor, Tensor]:
         assert self.state is not None and self.inputs is not None

@@ -38,6 +38,7 @@ class Stream:
     pending: deque[Token] = field(default_factory=deque)
     text_closed: bool = False
     cancelled: bool = False
+    held: bool = False
     finish: str | None = None
     frames: int = 0
     windows: int = 0  # text windows read
@@ -94,7 +95,7 @@ class RealtimeBatch:
         self._leave()
         self._read()
         self._leave()
-        rows = [i for i, s in enumerate(self.streams) if s.left]
+        rows = [i for i, s in enumerate(self.streams) if s.left and not s.held]
         spoken = self._on(rows, self._speak) if rows else []
         self._leave()
         return spoken
@@ -102,7 +103,11 @@ class RealtimeBatch:
     @property
     def can_speak(self) -> bool:
         """Whether a step would do anything."""
-        return any(s.cancelled or s.left or s.can_read(self.model.config.text_window) for s in self.streams)
+        return any(s.cancelled or (self.is_ready(s) and not s.held) for s in self.streams)
+
+    def is_ready(self, stream: Stream) -> bool:
+        """Whether `stream` has something to say: frames of its window are left, or it can read the next."""
+        return stream.left > 0 or stream.can_read(self.model.config.text_window)
 
     def _leave(self) -> None:
         """Drop the streams that ended or were cancelled."""
@@ -126,7 +131,7 @@ class RealtimeBatch:
         size = self.model.config.text_window
         rows, windows = [], []
         for i, stream in enumerate(self.streams):
-            if stream.left or not stream.can_read(size):
+            if stream.left or stream.held or not stream.can_read(size):
                 continue
             ids = stream.take(size)
             if ids and stream.position > stream.limit:

@@ -188,16 +188,16 @@ class Reply(Listening[ReplyStream, ReplyChunk]):
             self._conclude(self._said())
         return chunk
 
-    def _take(self, piece: Piece) -> ReplyChunk:
+    def _take(self, piece: Piece, waveform: Tensor) -> ReplyChunk:
         assert isinstance(piece, ReplyPiece)
         start_s = self.seconds
-        self._samples += len(piece.waveform)
+        self._samples += len(waveform)
         self._ids = piece.ids
         self.text += piece.text
         self.compute_s = time.perf_counter() - self._started
-        if self.first_audio_ms is None and len(piece.waveform):
+        if self.first_audio_ms is None and len(waveform):
             self.first_audio_ms = 1000 * self.compute_s
-        return ReplyChunk(piece.text, piece.waveform, start_s, self.seconds)
+        return ReplyChunk(piece.text, waveform, start_s, self.seconds)
 
     @property
     def _is_over(self) -> bool:

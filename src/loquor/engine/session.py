@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from torch import Tensor
+
 from loquor.engine.listening import FrameListening
 from loquor.engine.realtime import Stream
 from loquor.engine.request import Chunk, Frame, RealtimeFrame, Sampling
@@ -71,10 +73,10 @@ class Session(FrameListening[Stream]):
         if pieces:
             self._lane.notify()
 
-    def _chunk(self, frame: Frame, start_s: float) -> Chunk:
+    def _chunk(self, frame: Frame, waveform: Tensor, start_s: float) -> Chunk:
         assert isinstance(frame, RealtimeFrame)
         return Chunk(
-            waveform=frame.waveform,
+            waveform=waveform,
             latents=frame.latent[None],
             start_s=start_s,
             end_s=start_s + self._frame_s,

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from loquor.configs import read_json
+from loquor.engine.hub import model_name
 from loquor.engine.realtime import RealtimeBatch
 from loquor.engine.request import Chunk, Sampling
 from loquor.engine.session import Session
@@ -47,6 +48,7 @@ class Speaker:
             )
         self.model, self.tokenizer, self.folder = model, tokenizer, folder
         self.sample_rate_hz = SAMPLE_RATE_HZ
+        self.watermark = True  # what listeners get is marked as made here
         defaults = folder / DEFAULTS_FILE if folder else None
         self.defaults = read_json(defaults) if defaults and defaults.exists() else {}
         self._worker = Worker(RealtimeBatch(model))
@@ -60,6 +62,11 @@ class Speaker:
         model = load_realtime(folder, dtype)
         REALTIME.merge(model, adapter)
         return cls(model.to(device), load_tokenizer(folder), folder)
+
+    @property
+    def name(self) -> str:
+        """Of the model, as files of its speech give it: that of its folder."""
+        return model_name(self.folder)
 
     @property
     def frame_s(self) -> float:
@@ -87,7 +94,10 @@ class Speaker:
         soft = min(whole, config.utterance_tokens or whole)
         hard = min(whole, UTTERANCE_STRETCH * soft)
         splitter = UtteranceSplitter(self.tokenizer, soft, hard)
-        return Session(self._worker.open(), (name, state), sampling, splitter, self.frame_s)
+        session = Session(self._worker.open(), (name, state), sampling, splitter, self.frame_s)
+        if self.watermark:
+            session.watermark(self.sample_rate_hz)
+        return session
 
     def stream(
         self, text: str | Iterable[str], voice: str | Voice = "default", **sampling: float | None
@@ -165,7 +175,7 @@ class Speaker:
         if not recording.chunks:
             raise InputError("the text holds nothing that can be spoken")
         session.tell_of_limits()
-        return recording.speech(self.sample_rate_hz, text, session.voice, session.finish or "end")
+        return recording.speech(self.sample_rate_hz, text, session.voice, session.finish or "end", self.name)
 
     def _sampling(self, guidance: float | None, steps: int | None, seed: int) -> Sampling:
         known: dict[str, Any] = {k: self.defaults[k] for k in ("guidance", "steps") if k in self.defaults}

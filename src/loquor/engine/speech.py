@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from loquor.audio.provenance import Provenance
 from loquor.engine.request import Chunk
 
 
@@ -27,6 +28,7 @@ class Speech:
     first_audio_ms: float
     features: Tensor | None = None  # [N, S], semantic; only long-form models hear themselves
     codes: tuple[int, ...] = ()  # of an audio tokenizer, from a model that speaks in them
+    model: str = ""
 
     @property
     def seconds(self) -> float:
@@ -38,11 +40,15 @@ class Speech:
         return self.compute_s / self.seconds if self.seconds else float("nan")
 
     def save(self, path: Path | str) -> Path:
-        """Write wav, flac, mp3 or ogg by the suffix, whole or not at all; AudioError if that fails."""
+        """Write wav, flac, mp3, ogg or opus by the suffix, whole or not at all; AudioError if that fails.
+
+        The file says that it is generated, by what, with which voice and when.
+        """
         from loquor.audio.io import write
 
         target = Path(path)
-        write(target, self.waveform.numpy(), self.sample_rate_hz)
+        comment = Provenance(self.model, self.voice).comment
+        write(target, self.waveform.numpy(), self.sample_rate_hz, comment)
         return target
 
     def _repr_html_(self) -> str:
@@ -88,7 +94,7 @@ class Recording:
         if self.progress:
             self.progress(Progress(len(self.chunks), chunk.end_s, elapsed / chunk.end_s))
 
-    def speech(self, sample_rate_hz: int, text: str, voice: str, finish: str) -> Speech:
+    def speech(self, sample_rate_hz: int, text: str, voice: str, finish: str, model: str) -> Speech:
         """All chunks, at least one, as speech."""
         features = [c.features for c in self.chunks if c.features is not None]
         return Speech(
@@ -101,4 +107,5 @@ class Recording:
             compute_s=self.elapsed_s,
             first_audio_ms=self.first_audio_ms,
             features=torch.cat(features) if features else None,
+            model=model,
         )

@@ -1,7 +1,8 @@
 """One thread that steps a batch for all sessions of a model, whatever its family.
 
 Callers in any thread open lanes, put streams into them and take frames; they never touch the batch. Between two steps
-the worker lets new streams in and hands out what was spoken.
+the worker lets new streams in, hands out what was spoken, and chooses who takes part in the next: a stream whose
+listener takes nothing is held, and those that could wait sit out while another's listener is about to hear a gap.
 """
 
 from __future__ import annotations
@@ -9,20 +10,23 @@ from __future__ import annotations
 import atexit
 import queue
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from loquor.engine.request import Frame
+from loquor.engine.playback import AMPLE_S, SHORT_S, Playback
+from loquor.engine.request import Piece
 
-Event = Frame | BaseException | None  # None: all has been said
+Event = Piece | BaseException | None  # None: all has been said
 
 
 class AnyStream(Protocol):
     """What a worker knows of a stream: speech that its batch takes part by part, and that ends."""
 
     cancelled: bool  # the batch lets go of it at its next step
+    held: bool  # it takes no part in the next step; never so before it has said something
     finish: str | None  # how it ended; None: it goes on
     frames: int  # it has said
     first_frame: int  # number of the first, for the noise
@@ -41,12 +45,15 @@ class Batch(Protocol[S]):
     def join(self, stream: S) -> None:
         """Let `stream` take part from the next step on; an error if it cannot."""
 
-    def step(self) -> Sequence[tuple[S, Frame]]:
-        """One frame of every stream that can speak; streams that have ended are gone afterwards."""
+    def step(self) -> Sequence[tuple[S, Piece]]:
+        """One piece of every stream that can speak; streams that have ended are gone afterwards."""
+
+    def is_ready(self, stream: S) -> bool:
+        """Whether a stream that has joined has something to say now."""
 
     @property
     def can_speak(self) -> bool:
-        """Whether a step would do anything."""
+        """Whether a step would do anything: some stream is ready and not held, or is cancelled."""
 
     def clear(self) -> None:
         """Drop all streams."""
@@ -63,6 +70,7 @@ class Lane(Generic[S]):
         self.frames = 0  # of the streams that have ended
         self.finish: str | None = None  # how they ended: "end" if all did by themselves, else what stopped one first
         self.listener: Callable[[], None] | None = None  # called by the worker when there is a new event
+        self.playback: Playback | None = None  # whom it is made for; None: it is taken as fast as it is made
         self._wake = wake
 
     def notify(self) -> None:
@@ -74,6 +82,13 @@ class Lane(Generic[S]):
         """Stop within one frame."""
         self.closed = self.cancelled = True
         self.notify()
+
+    def take(self, wait: bool = True) -> Event:
+        """The next event; queue.Empty if there is none and the caller will not wait."""
+        event = self.events.get(block=wait)
+        if self.playback and self.playback.is_full:
+            self.notify()  # there may be room again
+        return event
 
     def put(self, event: Event) -> None:
         self.events.put(event)
@@ -111,9 +126,12 @@ class Worker(Generic[S]):
 
     def _run(self) -> None:
         while self._has_work():
+            started = time.perf_counter()
             try:
-                for stream, frame in self.batch.step():
-                    self._deliver(stream, frame)
+                spoken = self.batch.step()
+                step_s = time.perf_counter() - started
+                for stream, piece in spoken:
+                    self._deliver(stream, piece, step_s)
             except BaseException as error:  # it belongs to every session in the batch
                 self._fail(error)
 
@@ -122,6 +140,7 @@ class Worker(Generic[S]):
         with self.wake:
             while True:
                 self.lanes = [lane for lane in self.lanes if self._admit(lane)]
+                self._choose()
                 if self.batch.can_speak:
                     return True
                 if not self.lanes:
@@ -145,10 +164,27 @@ class Worker(Generic[S]):
                 return False
         return True
 
-    def _deliver(self, stream: S, frame: Frame) -> None:
+    def _choose(self) -> None:
+        """Hold the streams that sit the next step out."""
+        now, served = time.perf_counter(), list[tuple[S, Playback]]()
+        for lane in self.lanes:
+            if lane.waiting and lane.playback:
+                lane.playback.fill(lane.events.qsize())
+                if lane.playback.is_full or not self.batch.is_ready(lane.waiting[0]):
+                    lane.playback.stop_clock()
+                    lane.waiting[0].held = lane.playback.is_full
+                else:
+                    served.append((lane.waiting[0], lane.playback))
+        is_short = any(playback.in_hand_s(now) < SHORT_S for _, playback in served)
+        for stream, playback in served:
+            stream.held = is_short and playback.in_hand_s(now) > AMPLE_S
+
+    def _deliver(self, stream: S, piece: Piece, step_s: float) -> None:
         for lane in self.lanes:
             if lane.waiting and lane.waiting[0] is stream and not lane.cancelled:
-                lane.put(frame)
+                if lane.playback:
+                    lane.playback.give(len(piece.waveform), step_s, time.perf_counter())
+                lane.put(piece)
 
     def _fail(self, error: BaseException) -> None:
         """Whoever had a stream in the batch hears what broke; the others never notice."""

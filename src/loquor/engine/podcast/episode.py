@@ -10,15 +10,17 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from loquor.audio.chapters import Chapter, Tags, can_hold_chapters, write_chapters, write_tags
 from loquor.audio.filters import pyav
 from loquor.audio.master import Loudness, Target, treatment
+from loquor.audio.provenance import Provenance
 from loquor.audio.resample import Waveform
 from loquor.audio.sink import open_sink, require_writable
+from loquor.audio.watermark import Marker
 from loquor.checkpoints import write_text
 from loquor.engine.dialogue import DialogueSpeaker
 from loquor.engine.podcast.assembly import Timeline, sound, timeline
@@ -47,6 +49,7 @@ class Outputs:
     report: Path | None = None
     tags: Tags = field(default_factory=Tags)
     keep_takes: bool = False  # else they go once all files are there
+    watermark: bool = True  # in the sound and the stems
 
     @property
     def takes(self) -> Path:
@@ -134,6 +137,7 @@ def produce_episode(
     producer = Producer(speaker, production, ears)
     identity = identity_of(production, speaker.model, ears or Ears())
     journal = Journal.open(outputs.takes, identity, restart)
+    outputs = replace(outputs, tags=replace(outputs.tags, comment=_comment(speaker, production, journal)))
     episode = write_episode(outputs, production.plan, producer.run(journal, progress), journal)
     if not outputs.keep_takes:
         journal.remove()
@@ -147,7 +151,7 @@ def write_episode(outputs: Outputs, plan: Plan, facts: Sequence[Facts], journal:
     files = [outputs.sound]
     if outputs.stems:
         for speaker, file in outputs.stem_files(list(dict.fromkeys(take.speaker for take in plan.takes))).items():
-            _write(file, _blocks(when, journal, speaker))
+            _write(file, _blocks(outputs, when, journal, speaker), outputs.tags.comment)
             files.append(file)
     for suffix in outputs.subtitles:
         files.append(outputs.beside(".transcript.json" if suffix == ".json" else suffix))
@@ -163,11 +167,11 @@ def write_episode(outputs: Outputs, plan: Plan, facts: Sequence[Facts], journal:
 
 def _write_sound(outputs: Outputs, when: Timeline, journal: Journal) -> Loudness | None:
     """The mix, mastered and tagged; gives its loudness if it was mastered."""
-    blocks, loudness = _blocks(when, journal), None
+    blocks, loudness = _blocks(outputs, when, journal), None
     if outputs.loudness:
-        chosen = treatment(lambda: _blocks(when, journal), SAMPLE_RATE_HZ, outputs.loudness)
+        chosen = treatment(lambda: _blocks(outputs, when, journal), SAMPLE_RATE_HZ, outputs.loudness)
         blocks, loudness = chosen.apply(blocks, SAMPLE_RATE_HZ), chosen.loudness
-    _write(outputs.sound, blocks)
+    _write(outputs.sound, blocks, outputs.tags.comment)
     if importlib.util.find_spec("av"):
         write_tags(outputs.sound, outputs.tags, _marked(outputs, when))
     return loudness
@@ -185,11 +189,18 @@ def _marked(outputs: Outputs, when: Timeline) -> list[Chapter]:
     return when.chapters()
 
 
-def _write(path: Path, blocks: Iterator[Waveform]) -> None:
-    with open_sink(path, SAMPLE_RATE_HZ) as sink:
+def _comment(speaker: DialogueSpeaker, production: Production, journal: Journal) -> str:
+    """What the files say of themselves; the date is that of the first run, so that a later one gives the same bytes."""
+    return Provenance(speaker.name, ", ".join(voice.name for voice in production.voices.values()), journal.date).comment
+
+
+def _write(path: Path, blocks: Iterator[Waveform], comment: str) -> None:
+    with open_sink(path, SAMPLE_RATE_HZ, comment=comment) as sink:
         for block in blocks:
             sink.write(block)
 
 
-def _blocks(when: Timeline, journal: Journal, speaker: str | None = None) -> Iterator[Waveform]:
-    return sound(when, lambda index: journal.waveform(index).numpy(), speaker)
+def _blocks(outputs: Outputs, when: Timeline, journal: Journal, speaker: str | None = None) -> Iterator[Waveform]:
+    """The sound before it is mastered; marked before, as the mark moves peaks. Marked stems add up to a marked mix."""
+    blocks = sound(when, lambda index: journal.waveform(index).numpy(), speaker)
+    return map(Marker(SAMPLE_RATE_HZ).mark, blocks) if outputs.watermark else blocks

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from loquor.audio.provenance import today
 from loquor.checkpoints import write_atomically, write_text
 from loquor.engine.podcast.health import Finding
 from loquor.engine.podcast.identity import Identity, differences
@@ -74,8 +75,14 @@ class Journal:
         if (folder / PLAN).is_file():
             _require_same(folder, identity)
         else:
-            write_text(folder / PLAN, json.dumps({"format": FORMAT, **dataclasses.asdict(identity)}, indent=1))
+            plan = {"format": FORMAT, "date": today(), **dataclasses.asdict(identity)}
+            write_text(folder / PLAN, json.dumps(plan, indent=1))
         return cls(folder)
+
+    @property
+    def date(self) -> str:
+        """When it was begun, such as 2026-11-21; "" if that is not known."""
+        return str(json.loads((self.folder / PLAN).read_text(encoding="utf-8")).get("date", ""))
 
     def keep(self, take: FinishedTake) -> None:
         """Writes a take; when this returns, it survives."""
