@@ -49,6 +49,6 @@ $(VENV)/.speaks: pyproject.toml
 	@touch $@
 
 $(VENV)/.tests: $(VENV)/.speaks
-	$(PIP) -e ".[dev,train,eval,podcast,data,vita]"
+	$(PIP) -e ".[dev,train,eval,podcast,data,vita,serve]"
 	$(PIP) --no-deps moonshine-voice==0.0.59 silero-vad==6.2.3 speechmos==0.0.1.1 resemblyzer==0.1.4
 	@touch $@

@@ -59,7 +59,7 @@ def compare(first: Report, second: Report) -> Comparison:
     for name in COMPARED:
         if both := [(a, b) for a, b in pairs if name in a.measures and name in b.measures]:
             found[name] = _contrast(name, both, name)
-    adjusted = dict({name: contrast.p for name, contrast in found.items()})
+    adjusted = holm({name: contrast.p for name, contrast in found.items()})
     contrasts = (Contrast(**asdict(contrast) | {"p": adjusted[name]}) for name, contrast in found.items())
     return Comparison(first.system["model"], second.system["model"], tuple(contrasts), _notes(first, second, pairs))
 

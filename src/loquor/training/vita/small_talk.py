@@ -1,4 +1,4 @@
-"""Small talk: spoken conversations of some fifty words, to try the training of VITA-Audio for real on one machine.
+"""Small talk: spoken conversations of 55 words, to try the training of VITA-Audio for real on one machine.
 
     python -m loquor.training.vita.small_talk --out DIR
 

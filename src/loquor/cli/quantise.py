@@ -1,0 +1,100 @@
+"""`loquor quantise`: fit codebooks to recordings, and so make a codec a discrete tokenizer."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from loquor.cli.console import examples, print_json
+
+if TYPE_CHECKING:
+    from loquor.training.codebooks import FitProgress
+
+Out = Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.")]
+DATA_HELP = "Conversations (.json, .jsonl, or a YAML that mixes several) whose recordings are to be said well."
+Talks = Annotated[Path, typer.Option("--data", help=DATA_HELP)]
+MODEL_HELP = "The Realtime model whose codec it is: a folder, or a hub repository.  [default: the embedded voice]"
+Source = Annotated[str | None, typer.Option("--model", "-m", help=MODEL_HELP, show_default=False)]
+Books = Annotated[
+    int, typer.Option("--books", min=1, help="Codebooks: ids of a frame, of which there are 7.5 a second.")
+]
+Entries = Annotated[int, typer.Option("--entries", min=2, help="Entries of each.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Draws other entries to begin with.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        epilog=examples(
+            "loquor quantise ./tokenizer --data ./talks.jsonl",
+            "loquor quantise ./tokenizer --data ./talks.jsonl --books 4 --entries 1024",
+        )
+    )(quantise)
+
+
+def quantise(  # noqa: PLR0913, PLR0917 - a command's options
+    out: Out,
+    data: Talks,
+    model: Source = None,
+    books: Books = 2,
+    entries: Entries = 512,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Make the codec of a model a tokenizer that says speech in ids, fitted to the recordings of conversations.
+
+    `loquor base --audio OUT` and `loquor train vita-alignment audio.folder=OUT` take it. The more books and entries,
+    the closer to the recordings, and the more there is to say and to learn.
+    """
+    from loquor.engine.load import model_folder
+    from loquor.models.speech_tokens.quantised import save_quantised
+    from loquor.training.codebooks import codec_of, fit, recordings_of
+    from loquor.training.vita.mixture import open_mixture
+
+    recordings, codec = recordings_of(open_mixture(data, seed)), codec_of(model_folder(model))
+    with _bar() as draw:
+        fitted = fit(codec, recordings, books, entries, seed, draw)
+    save_quantised(fitted.model, out)
+    config = fitted.model.config
+    facts = {
+        "folder": str(out),
+        "name": fitted.model.name,
+        "ids": config.codebook_size,
+        "ids_per_s": config.frame_rate_hz,
+        "frames": fitted.frames,
+        "variance_lost": fitted.left,
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        typer.echo(
+            f"{out}: {config.codebook_size} ids, {config.frame_rate_hz:g} a second; of {fitted.frames} frames "
+            f"{fitted.left:.1%} of the variance is lost"
+        )
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[FitProgress], None]]:
+    """A function that draws how far a fit is: on stderr, only on a terminal, gone when the work is done."""
+    if not sys.stderr.isatty() or not logging.getLogger("loquor").isEnabledFor(logging.WARNING):
+        yield lambda at: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description};"), TimeRemainingColumn()
+    with Progress(*columns, TextColumn("left"), console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def draw(at: FitProgress) -> None:
+            if at.work not in tasks:
+                tasks[at.work] = bar.add_task(at.work, total=at.total)
+            bar.update(tasks[at.work], completed=at.done)
+
+        yield draw

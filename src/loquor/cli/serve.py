@@ -1,0 +1,189 @@
+"""`loquor serve`: one model for many listeners, over HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from loquor.cli.console import MODEL_HELP, AdapterOption, WatermarkOption, examples
+from loquor.cli.conversing import TokenizerOption
+
+if TYPE_CHECKING:
+    from loquor.audio import Waveform
+    from loquor.engine.converser import Converser
+    from loquor.engine.dialogue import DialogueSpeaker
+    from loquor.engine.speaker import Speaker
+    from loquor.server.service import Limits, Service
+    from loquor.server.voice_store import Transcriber
+
+    AnySpeaker = Speaker | DialogueSpeaker | Converser
+
+EXAMPLES = examples(
+    "loquor serve",
+    "loquor serve --host 0.0.0.0 --keys keys.json",
+    "loquor serve -m ./VibeVoice-Realtime-0.5B --device cuda --slots 32",
+    "loquor serve --transcriber moonshine --audit-log audit.jsonl",
+)
+KEYS_HELP = "Ask for API keys: those of this file, which `loquor keys add` writes.  [default: anybody may ask]"
+VOICES_HELP = "Where uploaded voices are kept.  [default: `server-voices` in the user's data folder]"
+ALIASES_HELP = (
+    'JSON of other names for voices, such as {"alloy": "en-Clara_woman"}.  '
+    "[default: all of OpenAI's voices are the model's own]"
+)
+TRANSCRIBER_HELP = (
+    "Also transcribe: moonshine, whisper:MODEL, http://HOST:PORT/v1#MODEL, or `model`, which is a VITA-Audio model "
+    "served here."
+)
+ORIGIN_HELP = "Let pages of this origin ask (CORS), such as https://example.org; may be given again."
+AUDIT_HELP = "Add a line for each synthesis to this file; - is stderr, off is nowhere."
+
+Model = Annotated[str | None, typer.Option("-m", "--model", help=MODEL_HELP)]
+Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, or auto (cuda if there is one).")]
+Host = Annotated[str, typer.Option("--host", help="Where to listen; 0.0.0.0 lets other machines in.")]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")]
+Slots = Annotated[int, typer.Option("--slots", min=1, help="Streams that speak at once.")]
+Queue = Annotated[int, typer.Option("--queue", min=0, help="Requests that may wait for a slot.")]
+Patience = Annotated[float, typer.Option("--patience", min=0, help="Seconds a request may wait for a slot.")]
+Drain = Annotated[float, typer.Option("--drain", min=0, help="Seconds for streams to end once told to stop.")]
+Characters = Annotated[int, typer.Option("--max-characters", min=1, help="Characters of one request.")]
+UploadMb = Annotated[int, typer.Option("--max-upload", min=1, help="Megabytes of an uploaded recording.")]
+Keys = Annotated[Path | None, typer.Option("--keys", metavar="FILE", help=KEYS_HELP)]
+Voices = Annotated[Path | None, typer.Option("--voices", metavar="FOLDER", help=VOICES_HELP)]
+Aliases = Annotated[Path | None, typer.Option("--voice-aliases", metavar="FILE", help=ALIASES_HELP)]
+TranscriberName = Annotated[str | None, typer.Option("--transcriber", metavar="NAME", help=TRANSCRIBER_HELP)]
+Origins = Annotated[list[str] | None, typer.Option("--allow-origin", metavar="URL", help=ORIGIN_HELP)]
+AuditLog = Annotated[str, typer.Option("--audit-log", metavar="FILE", help=AUDIT_HELP)]
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=EXAMPLES)(serve)
+
+
+def serve(  # noqa: PLR0913, PLR0917 - an argument for each thing an operator may choose
+    model: Model = None,
+    adapter: AdapterOption = None,
+    audio_tokenizer: TokenizerOption = None,
+    device: Device = "cpu",
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    slots: Slots = 8,
+    queue: Queue = 32,
+    patience: Patience = 30.0,
+    drain: Drain = 60.0,
+    max_characters: Characters = 20_000,
+    max_upload: UploadMb = 25,
+    keys: Keys = None,
+    voices: Voices = None,
+    voice_aliases: Aliases = None,
+    transcriber: TranscriberName = None,
+    allow_origin: Origins = None,
+    audit_log: AuditLog = "-",
+    watermark: WatermarkOption = True,
+) -> None:
+    """Serve a model to many listeners.
+
+    It speaks OpenAI's API (POST /v1/audio/speech and /v1/audio/voices; /v1/audio/transcriptions with --transcriber),
+    and tells of itself at /health, /ready and /metrics. Told to stop, it takes no more requests, and goes when all has
+    been said; told again, at once.
+    """
+    _require_extra()
+    from loquor.server.app import create_app
+    from loquor.server.keys import Guard
+    from loquor.server.running import Draining, bind
+    from loquor.server.service import Limits
+    from loquor.server.wiring import Server
+
+    limits = Limits(
+        slots=slots, queue=queue, patience_s=patience, characters=max_characters, upload_bytes=max_upload * 10**6
+    )
+    guard = Guard(keys)
+    with bind(host, port) as bound:  # what is wrong with either is told before the model is loaded
+        import loquor
+
+        speaker = loquor.load(
+            model, device, adapter=adapter or (), audio_tokenizer=audio_tokenizer, watermark=watermark
+        )
+        service = _service(speaker, model, limits, Places(voices, voice_aliases, audit_log), transcriber)
+        _warm_up(speaker)
+        facts = {"version": loquor.__version__}
+        app = create_app(Server(service, guard, origins=tuple(allow_origin or ()), facts=facts))
+        address = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
+        told = partial(_say_where, address, slots, keys is not None)
+        Draining(app, service.admission, drain, told).run(sockets=[bound])
+
+
+@dataclass(frozen=True)
+class Places:
+    """Files and folders an operator chose."""
+
+    voices: Path | None
+    voice_aliases: Path | None
+    audit_log: str
+
+
+@dataclass(frozen=True)
+class ByModel:
+    """A VITA-Audio model that is served, as what transcribes."""
+
+    converser: Converser
+
+    def transcribe(self, waveform: Waveform, sample_rate_hz: int) -> str:
+        return self.converser.transcribe((waveform, sample_rate_hz))
+
+
+def _service(
+    speaker: AnySpeaker, model: str | None, limits: Limits, places: Places, transcriber: str | None
+) -> Service:
+    import platformdirs
+
+    from loquor.configs import read_json
+    from loquor.server.audit import Audit
+    from loquor.server.service import Service
+    from loquor.server.voice_store import VoiceStore
+
+    known = {"-": Audit.to_stderr, "off": Audit.off}
+    audit = known[places.audit_log]() if places.audit_log in known else Audit.to_file(Path(places.audit_log))
+    ears = _transcriber(transcriber, speaker) if transcriber else None
+    folder = places.voices or Path(platformdirs.user_data_dir("loquor")) / "server-voices"
+    aliases = read_json(places.voice_aliases) if places.voice_aliases else None
+    name = "loquor" if model is None else Path(model).name
+    return Service(speaker, name, VoiceStore(speaker, folder, aliases, ears), limits, audit, ears)
+
+
+def _transcriber(name: str, speaker: AnySpeaker) -> Transcriber:
+    from loquor.engine.converser import Converser
+    from loquor.evaluation.long_recordings import InPieces
+    from loquor.evaluation.transcribers import open_transcriber
+
+    if name != "model":
+        return InPieces(open_transcriber(name))
+    if not isinstance(speaker, Converser):
+        raise typer.BadParameter("the model served cannot listen", param_hint="--transcriber")
+    return ByModel(speaker)
+
+
+def _warm_up(speaker: AnySpeaker) -> None:
+    """One frame, so that the first client does not wait for memory."""
+    next(speaker.stream("One."), None)
+
+
+def _say_where(address: str, slots: int, needs_key: bool) -> None:
+    key = " -H 'Authorization: Bearer KEY'" if needs_key else ""
+    typer.echo(f"Loquor speaks at {address} to {slots} at once; Ctrl-C stops it. Try:")
+    typer.echo(
+        f"curl -s {address}/v1/audio/speech{key} -H 'Content-Type: application/json' "
+        '-d \'{"model": "loquor", "input": "Good morning."}\' -o speech.mp3'
+    )
+
+
+def _require_extra() -> None:
+    from importlib.util import find_spec
+
+    from loquor.errors import MissingExtra
+
+    if not all(find_spec(name) for name in ("fastapi", "uvicorn", "python_multipart", "prometheus_client")):
+        raise MissingExtra("serving needs FastAPI and uvicorn", hint="pip install 'loquor[serve]'")

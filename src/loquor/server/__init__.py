@@ -1,0 +1,1 @@
+"""One model served to many: a core that knows no protocol, and a file of routes for every protocol beside it."""
