@@ -34,7 +34,8 @@ class Corpus:
         ]
         if not self.utterances:
             raise InputError(f"{manifest} has no utterance of split {split}")
-        self.shards = {u.shard: np.load(folder / u.shard, mmap_mode="r") for u in self.utterances}
+        names = {u.shard for u in self.utterances}
+        self.shards = {name: np.load(folder / name, mmap_mode="r") for name in names}
 
     def __len__(self) -> int:
         return len(self.utterances)

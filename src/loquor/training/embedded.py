@@ -1,4 +1,4 @@
-"""The embedded voice, stage by stage; one command each, resumable, in this order:
+"""The embedded voice, stage by stage; `loquor train embedded` runs all of them. One command each, resumable:
 
     python -m loquor.training.corpus   --out CORPUS
     python -m loquor.training.embedded codec   --corpus CORPUS --out RUN/codec
@@ -121,12 +121,16 @@ def decoder(  # noqa: PLR0913, PLR0917 - a command's options
     batch: int = 8,
     workers: Workers = 2,
     other: Others = None,
+    start: Start = None,
 ) -> None:
     """Stage 2b, beside stage 3 or after it: more steps for the decoder alone; the latents stay what they are."""
     model = Codec(CODEC)
     model.load_state_dict(load_file(latents / "codec.safetensors"))
-    assert model.encoder is not None
+    if start:
+        _load_decoder(model, start)
+    assert model.encoder is not None and model.decoder is not None
     model.encoder.requires_grad_(False)
+    model.decoder.requires_grad_(True)
     options = Optimisation(steps=steps, learning_rate=6e-4, workers=workers)
     _train_codec(model, [corpus, *(other or ())], out, options, batch, noise_steps=1)
 

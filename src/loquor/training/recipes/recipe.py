@@ -151,7 +151,7 @@ def read_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no keys with values")
     for change in changes:
-        _change(values, change)
+        change_value(values, change)
     return build_recipe(values, str(path))
 
 
@@ -161,7 +161,7 @@ def build_recipe(values: Mapping[str, Any], source: str) -> Recipe:
     if not isinstance(family, str) or family not in FAMILIES:
         raise ConfigError(f"{source}: family is {family!r}", hint=f"one of {', '.join(FAMILIES)}")
     kind, sections = FAMILIES[family], SECTIONS[family]
-    _require_known(values, kind, source)
+    require_known(values, kind, source)
     built: dict[str, Any] = {
         name: _section(section, values.get(name) or {}, name, source) for name, section in sections.items()
     }
@@ -179,7 +179,7 @@ def build_recipe(values: Mapping[str, Any], source: str) -> Recipe:
 def _section(kind: type[Section], values: Any, name: str, source: str) -> Section:
     if not isinstance(values, Mapping):
         raise ConfigError(f"{source}: {name} must have keys with values, got {values!r}")
-    _require_known(values, kind, source, f"{name}.")
+    require_known(values, kind, source, f"{name}.")
     types = {f.name: str(f.type) for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     return from_dict(kind, {k: _number(v) if "float" in types[k] else v for k, v in values.items()}, source, ())
 
@@ -192,7 +192,8 @@ def _number(value: Any) -> Any:
         return value
 
 
-def _require_known(values: Mapping[str, Any], kind: type, source: str, prefix: str = "") -> None:
+def require_known(values: Mapping[str, Any], kind: type, source: str, prefix: str = "") -> None:
+    """ConfigError for a key that is no field of `kind`, with the nearest that is."""
     known = [f.name for f in dataclasses.fields(kind)]
     for name in values:
         if name not in known:
@@ -201,7 +202,8 @@ def _require_known(values: Mapping[str, Any], kind: type, source: str, prefix: s
             raise ConfigError(f"{source}: there is no key {prefix}{name}", hint=hint)
 
 
-def _change(values: dict[str, Any], change: str) -> None:
+def change_value(values: dict[str, Any], change: str) -> None:
+    """Put a `key=value` change, such as `lora.rank=8`, into plain values."""
     key, equals, text = change.partition("=")
     if not equals or not key:
         raise InputError(f"{change!r} is no key=value", hint="such as data=./prepared or lora.rank=8")
