@@ -14,7 +14,6 @@ import argparse
 import json
 from pathlib import Path
 
-import numpy as np
 import torch
 from rich.progress import track
 
@@ -23,6 +22,7 @@ from loquor.audio.io import read
 from loquor.evaluation.mel_cepstral import mel_cepstral_distance
 from loquor.evaluation.mos import OpinionPredictor
 from loquor.evaluation.similarity import SpeakerEncoder, similarity
+from loquor.evaluation.statistics import mean_interval
 from loquor.evaluation.wer import score
 from loquor.text.languages import normalize
 
@@ -30,9 +30,8 @@ RATE_HZ = 24_000
 
 
 def mean(values: list[float]) -> str:
-    draws = np.random.default_rng(0).choice(values, (2000, len(values))).mean(axis=1)
-    low, high = np.percentile(draws, (2.5, 97.5))
-    return f"{np.mean(values):.3f} ({low:.3f} to {high:.3f})"
+    value, low, high = mean_interval(values)
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
 def main() -> None:

@@ -30,8 +30,8 @@ PROMPT_TOKENS, PROMPT_FRAMES, NEGATIVE_ID = 4, 3, 1
 NEVER = -100.0  # an end bias with which no utterance ends by itself
 
 
-def toy_config(context: int = 512, utterance_tokens: int = 0) -> RealtimeConfig:
-    """Two and three layers of width 32, a codec whose frames are 16 samples, a head of two layers."""
+def toy_config(context: int = 512, utterance_tokens: int = 0, patch_samples: int = 1) -> RealtimeConfig:
+    """Two and three layers of width 32, a codec whose frames are 16 patches, a head of two layers."""
     decoder = {
         "hidden_size": 32,
         "intermediate_size": 48,
@@ -44,7 +44,12 @@ def toy_config(context: int = 512, utterance_tokens: int = 0) -> RealtimeConfig:
         text=Qwen2Config(num_hidden_layers=2, **decoder),
         speech=Qwen2Config(num_hidden_layers=3, **decoder),
         codec=CodecConfig(
-            vae_dim=8, encoder_ratios=(4, 2, 2), encoder_depths="1-1-1-1", encoder_n_filters=4, decoder_n_filters=4
+            vae_dim=8,
+            encoder_ratios=(4, 2, 2),
+            encoder_depths="1-1-1-1",
+            encoder_n_filters=4,
+            decoder_n_filters=4,
+            patch_samples=patch_samples,
         ),
         head=DiffusionHeadConfig(hidden_size=32, latent_size=8, head_layers=2, head_ffn_ratio=2.0),
         utterance_tokens=utterance_tokens,

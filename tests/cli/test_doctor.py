@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import tomllib
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,10 +11,13 @@ from safetensors.torch import load_file, save_file
 
 from loquor import Voice
 from loquor.cli.conversion import convert
+from loquor.cli.machine_checks import OPTIONAL, machine_checks
 from loquor.models.packaged import Package
 from loquor.voices.recording import RecordedVoice
 from toy_longform import toy_waveform
 from toy_longform import write_toy as write_longform
+
+PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 
 
 @pytest.fixture
@@ -168,6 +173,15 @@ def test_instruments_that_are_missing_are_named_with_the_line_that_installs_them
     checks = {check["name"]: check for check in loquor("doctor", "-m", toy_folder, "--json").json}
     assert "speechmos" not in checks["instruments"]["detail"] and "silero-vad" in checks["instruments"]["detail"]
     assert "speechmos==" in checks["instruments"]["advice"]
+
+
+def test_what_is_optional_is_named_with_the_extra_that_installs_it(monkeypatch):
+    extras = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert {name for extra, _ in OPTIONAL.values() for name in extra.split(",")} <= extras.keys()
+    monkeypatch.setitem(OPTIONAL, "server", ("serve", ("uvicorn", "not_there", "gone")))
+    server = next(check for check in machine_checks() if check.name == "server")
+    assert (server.verdict, server.detail) == ("ok", "lacks not_there, gone")
+    assert server.advice == "if you want it: pip install 'loquor[serve]'"
 
 
 def test_a_missing_model_fails(loquor, tmp_path):

@@ -169,6 +169,18 @@ def test_conversion_keeps_every_byte(loquor, toy_folder, tmp_path):
     assert loquor("speak", "Hello.", "-m", tmp_path / "out").code == 0
 
 
+def test_what_lies_beside_the_weights_comes_along(loquor, copied, tmp_path):
+    for name in ("README.md", "LICENSE.txt", "am.mvn"):
+        (copied / name).write_text(f"our {name}")
+    (copied / "letter.txt").write_text("mine")
+    assert loquor("convert", copied, tmp_path / "out").code == 0
+    beside = {str(file.relative_to(copied)): file.read_bytes() for file in copied.rglob("*") if file.is_file()}
+    for name in ("letter.txt", "config.json", "model.safetensors"):
+        del beside[name]
+    assert all((tmp_path / "out" / name).read_bytes() == text for name, text in beside.items())
+    assert "voices/Toy.safetensors" in beside and not (tmp_path / "out" / "letter.txt").exists()
+
+
 def test_conversion_casts_and_cuts(loquor, copied, tmp_path):
     config = json.loads((copied / "config.json").read_text()) | {"torch_dtype": "float32"}
     (copied / "config.json").write_text(json.dumps(config))

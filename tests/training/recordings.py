@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,5 +52,4 @@ def write_pairs(folder: Path, count: int, seconds: float = 0.6) -> Path:
 
 def write_model(folder: Path) -> Path:
     """A Realtime model in miniature whose frames have 3200 samples."""
-    config = toy_config(context=64)
-    return write_toy(folder, config=replace(config, codec=replace(config.codec, patch_samples=200)))
+    return write_toy(folder, config=toy_config(context=64, patch_samples=200))

@@ -93,6 +93,14 @@ def pcm16(waveform: Waveform) -> npt.NDArray[np.int16]:
     return np.asarray(np.rint(np.clip(waveform, -1.0, 1.0) * 32767.0), dtype="<i2")
 
 
+def encoder_blocks(chunk: Waveform, is_lossless: bool) -> Iterator[Waveform | npt.NDArray[np.int16]]:
+    """chunk [T] (or [T, C]) cut to what libsndfile takes in one call, clipped; AudioError if a sample is no number."""
+    require_finite(chunk)
+    for start in range(0, len(chunk), BLOCK_SAMPLES):
+        block = chunk[start : start + BLOCK_SAMPLES]
+        yield pcm16(block) if is_lossless else np.clip(block, -1.0, 1.0)
+
+
 def _container(path: Path, sample_rate_hz: int) -> Container:
     container = CONTAINERS.get(path.suffix.lower())
     if container is None:
@@ -144,11 +152,9 @@ class _FileSink:
         self._is_empty = True
 
     def write(self, chunk: Waveform) -> None:
-        require_finite(chunk)
         self._is_empty = self._is_empty and len(chunk) == 0
-        for start in range(0, len(chunk), BLOCK_SAMPLES):
-            block = chunk[start : start + BLOCK_SAMPLES]
-            self._encoder.write(pcm16(block) if self._is_lossless else np.clip(block, -1.0, 1.0))
+        for block in encoder_blocks(chunk, self._is_lossless):
+            self._encoder.write(block)
             with _failures_named(self._path):
                 self._output.raise_if_failed()
 

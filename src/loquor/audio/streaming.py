@@ -18,7 +18,7 @@ import soundfile
 
 from loquor.audio.provenance import COMMENT
 from loquor.audio.resample import Waveform
-from loquor.audio.sink import BLOCK_SAMPLES, pcm16, require_finite
+from loquor.audio.sink import encoder_blocks, pcm16, require_finite
 from loquor.errors import AudioError, MissingExtra
 
 MP3_SETTINGS = {"bitrate_mode": "CONSTANT", "compression_level": 0.5}  # 80 kbit/s of what 24 kHz allows
@@ -76,14 +76,13 @@ class SoundfileEncoder:
         )
         if container == "OGG" and not is_whole:
             _shorten_pages(self._file)
-        self._file.comment = comment
+        if comment:  # some containers hold none
+            self._file.comment = comment
         self._is_lossless = subtype == "PCM_16"
 
     def push(self, chunk: Waveform) -> bytes:
-        require_finite(chunk)
-        for start in range(0, len(chunk), BLOCK_SAMPLES):
-            block = chunk[start : start + BLOCK_SAMPLES]
-            self._file.write(pcm16(block) if self._is_lossless else np.clip(block, -1.0, 1.0))
+        for block in encoder_blocks(chunk, self._is_lossless):
+            self._file.write(block)
         return self._output.take() if isinstance(self._output, _Outgoing) else b""
 
     def finish(self) -> bytes:

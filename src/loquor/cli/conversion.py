@@ -6,7 +6,6 @@ The new folder grows beside its place and moves there when it is complete.
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +16,8 @@ from loquor.configs import read_json
 from loquor.errors import CheckpointError, ConfigError
 from loquor.models import DTYPES, family_of
 from loquor.training.alphabet import add_alphabet
+from loquor.training.beside import copy_beside
 
-BESIDE = ("*.json", "*.md", "LICENSE*", "voices/*.safetensors")  # what belongs to a model besides its weights
 DTYPE_KEYS = ("torch_dtype", "dtype")
 FINITE_HINT = "float16 ends at 65504: try bfloat16; `loquor doctor` looks at every tensor"
 
@@ -55,6 +54,7 @@ def convert(  # noqa: PLR0913, PLR0917 - the command's options
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as name:
             beside = Path(name) / target.name
+            copy_beside(source, beside)
             family.layouts[layout](model, beside, source, shard_bytes)
             if dtype:
                 config = _with_dtype(read_json(beside / "config.json"), dtype)
@@ -64,7 +64,6 @@ def convert(  # noqa: PLR0913, PLR0917 - the command's options
                 config = read_json(beside / "config.json")
                 config["decoder_config"]["vocab_size"] = tokenizer.vocab_size
                 write_text(beside / "config.json", json.dumps(config, indent=1))
-            _copy_rest(source, beside)
             return _move(beside, target)
     except OSError as error:
         cause = error.strerror or error
@@ -77,16 +76,6 @@ def _with_dtype(values: dict[str, Any], dtype: str) -> dict[str, Any]:
     """A configuration that states the new dtype wherever it stated one."""
     changed = {key: _with_dtype(value, dtype) if isinstance(value, dict) else value for key, value in values.items()}
     return changed | {key: dtype for key in DTYPE_KEYS if values.get(key) is not None}
-
-
-def _copy_rest(source: Path, beside: Path) -> None:
-    """Tokenizer, defaults, voices and papers, as they are; not what the export has written."""
-    for pattern in BESIDE:
-        for file in source.glob(pattern):
-            copy = beside / file.relative_to(source)
-            if not copy.exists() and file.name != "model.safetensors.index.json":
-                copy.parent.mkdir(exist_ok=True)
-                shutil.copyfile(file, copy)
 
 
 def _move(beside: Path, target: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from loquor.cli.bar import Part, terminal_bar
 from loquor.cli.console import MODEL_HELP, examples, print_json, print_table
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from loquor.training.dataset.report import Report
 
 logger = logging.getLogger(__name__)
+
+KEPT = "items, {task.fields[kept]} kept, {task.fields[hours]:.2f} h;"
 
 app = typer.Typer(
     help="Prepare recordings and their texts for training.",
@@ -124,9 +127,8 @@ def prepare(  # noqa: PLR0913, PLR0917 - a command's options
     cannot be used is dropped and listed with the reason. A run that is killed goes on where it was when it is repeated,
     and ends with the same bytes.
     """
-    from loquor.cli.data_progress import preparation_bar
     from loquor.engine.load import model_folder
-    from loquor.training.dataset.build import prepare_dataset
+    from loquor.training.dataset.build import Progress, prepare_dataset
     from loquor.training.dataset.settings import Settings
     from loquor.training.dataset.shards import Job
     from loquor.training.dataset.sources import open_source
@@ -152,7 +154,11 @@ def prepare(  # noqa: PLR0913, PLR0917 - a command's options
         _recogniser()  # what it lacks is told here, before any worker starts
     job = Job(model_folder(model), settings, device.value, _recogniser if check_transcript else None)
     opened = open_source(source, layout and layout.value)
-    with preparation_bar() as draw:
+    with terminal_bar(Part.bar, Part.count, KEPT, Part.time_left, "left") as bar:
+
+        def draw(at: Progress) -> None:
+            bar.show("", at.items, at.total, kept=at.kept, hours=at.audio_s / 3600)
+
         report = prepare_dataset(opened, out, job, _runner(workers, ray), restart, draw)
     _print(report, as_json)
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from loquor.cli.bar import Part, terminal_bar
 from loquor.cli.console import examples, print_json
 from loquor.cli.train import Device, Place
 
@@ -71,8 +68,12 @@ def distil(  # noqa: PLR0913, PLR0917 - a command's options
     from loquor.training.export import MODEL
 
     sentences = _sentences(texts, takes, seed)
-    with _bar() as draw:
-        settings = DistilSettings(sentences, recordings, steps, seed)
+    settings = DistilSettings(sentences, recordings, steps, seed)
+    with terminal_bar(Part.bar, Part.count, "{task.description}{task.fields[loss]};", Part.time_left, "left") as bar:
+
+        def draw(at: DistilProgress) -> None:
+            bar.show(at.work, at.done, at.total, loss="" if math.isnan(at.loss) else f", loss {at.loss:.4f}")
+
         training = distilled(model_folder(model), out, settings, device.value, draw)
     with training.averaged():
         figures = {name: value for name, value in asdict(training.figures()).items() if value is not None}
@@ -98,25 +99,3 @@ def _sentences(texts: Path | None, count: int, seed: int) -> tuple[str, ...]:
     if not lines:
         raise InputError(f"{texts} holds no sentence", hint="write one on each line")
     return tuple(islice(cycle(lines), count))
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[DistilProgress], None]]:
-    """A function that draws how far a distillation is: on stderr, only on a terminal, gone when the work is done."""
-    if not sys.stderr.isatty() or not logging.getLogger("loquor").isEnabledFor(logging.WARNING):
-        yield lambda at: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description};"), TimeRemainingColumn()
-    with Progress(*columns, TextColumn("left"), console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def draw(at: DistilProgress) -> None:
-            if at.work not in tasks:  # what an earlier run did says nothing about the time left
-                tasks[at.work] = bar.add_task(at.work, total=at.total, completed=at.done)
-            loss = "" if math.isnan(at.loss) else f", loss {at.loss:.4f}"
-            bar.update(tasks[at.work], completed=at.done, description=at.work + loss)
-
-        yield draw

@@ -40,13 +40,12 @@ def train(recipe: RecipeArgument, changes: Changes = None, as_json: Json = False
     import torch
 
     from loquor.cli.speaker_checks import speaker_checks
-    from loquor.engine.load import model_folder
+    from loquor.engine.load import device_of, model_folder
     from loquor.training.checkup.checkup import check_up
 
-    is_cuda = device is Place.auto and torch.cuda.is_available()
     findings: list[Finding] = []
     folder = model_folder(chosen.model or None)
-    for finding in check_up(chosen, folder, torch.device("cuda" if is_cuda else "cpu"), speaker_checks):
+    for finding in check_up(chosen, folder, torch.device(device_of(device.value)), speaker_checks):
         findings.append(finding)
         if not as_json:
             _print(finding)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from loquor.cli.bar import Part, terminal_bar
 from loquor.cli.console import AdapterOption, examples, print_json, print_table
 from loquor.cli.group import DefaultCommand, with_default
 
@@ -121,16 +122,19 @@ def run(  # noqa: PLR0913, PLR0917 - a command's options
     Writes a page for people and a report for machines. What is done is kept: a run that was ended goes on, and one that
     is repeated takes no time. `loquor eval compare A B` compares two reports.
     """
-    from loquor.cli.evaluation_progress import evaluation_bar
     from loquor.evaluation.choices import Choices
     from loquor.evaluation.page import write_page
-    from loquor.evaluation.run import Options, evaluate
+    from loquor.evaluation.run import Options, Progress, evaluate
 
     choices = Choices(system, voice, guidance, steps, seed, device, dtype, tuple(adapter or ()))
     options = Options(cache or output / "cache", workers, threads, transcriber, tuple(like or ()), rule.value)
     items = _items(sets, language, task, limit)
-    with evaluation_bar() as tell:
-        report = evaluate(choices, items, options, tell)
+    with terminal_bar("{task.description:10}", Part.bar, Part.count, Part.time_left) as bar:
+
+        def draw(at: Progress) -> None:
+            bar.show(at.stage, at.done, at.total)
+
+        report = evaluate(choices, items, options, draw)
     report.options["sets"] = [str(path) for path in sets]
     report.save(output / "report.json")
     write_page(report, output / "report.html", players)

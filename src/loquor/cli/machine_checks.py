@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from loquor.cli.checks import Check
@@ -11,11 +13,26 @@ from loquor.cli.console import in_bytes
 from loquor.training.checkup.memory import available_bytes
 
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "bf16")
+OPTIONAL = {  # what is not needed to speak: the extra that installs it, and the modules it brings
+    "server": ("serve", ("fastapi", "uvicorn", "websockets", "prometheus_client", "python_multipart")),
+    "wyoming": ("serve,wyoming", ("wyoming",)),
+    "openvino": ("fast", ("openvino",)),
+}
 LITTLE_MEMORY = 2_000_000_000
 
 
 def machine_checks() -> list[Check]:
-    return [_python(), _torch(), _processor(), _accelerator(), _memory(), *_media(), _instruments(), _voices_folder()]
+    return [
+        _python(),
+        _torch(),
+        _processor(),
+        _accelerator(),
+        _memory(),
+        *_media(),
+        *(_optional(name, *wanted) for name, wanted in OPTIONAL.items()),
+        _instruments(),
+        _voices_folder(),
+    ]
 
 
 def _python() -> Check:
@@ -113,6 +130,13 @@ def _instruments() -> Check:
     found = [package.name for package in packages if package.is_installed]
     advice = "" if len(found) == len(packages) else f"if you want all: {INSTALL_HINT}"
     return Check("instruments", "ok", ", ".join(found) or "none is installed", advice)
+
+
+def _optional(name: str, extra: str, modules: Sequence[str]) -> Check:
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        return Check(name, "ok", f"lacks {', '.join(missing)}", f"if you want it: pip install 'loquor[{extra}]'")
+    return Check(name, "ok", "installed")
 
 
 def _playing() -> Check:

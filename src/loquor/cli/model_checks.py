@@ -16,6 +16,7 @@ from loquor.cli.checks import Check, attempt
 from loquor.cli.console import in_bytes
 from loquor.cli.voice_checks import voice_checks
 from loquor.configs import read_json
+from loquor.engine.audio_tokenizer import VARIABLE, audio_tokenizer_folders, open_audio_tokenizer
 from loquor.engine.generation_file import GenerationDefaults
 from loquor.engine.request import Sampling
 from loquor.engine.speaker import DEFAULTS_FILE, SAMPLE_RATE_HZ
@@ -24,6 +25,8 @@ from loquor.models import VITA, family_of
 from loquor.models.longform.checkpoint import LAYOUTS
 from loquor.models.longform.names import Names
 from loquor.models.sections import stated_rate_hz
+from loquor.models.speech_tokens import speech_tokens_kind
+from loquor.models.vita.vocabulary import audio_tokens_of
 from loquor.text.tokenizer import load_tokenizer
 from loquor.voices.catalogue import catalogue, find_voice
 
@@ -39,7 +42,7 @@ def model_checks(folder: Path) -> list[Check]:
     if opened.verdict == "fail":
         return [opened]
     is_vita = family_of(folder) is VITA
-    own = {"generation": _generation} if is_vita else SPEAKERS_CHECKS
+    own = TALKERS_CHECKS if is_vita else SPEAKERS_CHECKS
     looks = {"weights": _weights, "tokenizer": _tokenizer, **own, "pickles": _pickles, "adapters": _adapters}
     found = [attempt(name, partial(look, folder)) for name, look in looks.items()]
     return [opened, *found, *(() if is_vita else voice_checks(folder))]
@@ -141,6 +144,23 @@ def _generation(folder: Path) -> Check:
     return Check("generation", "ok", detail)
 
 
+def _audio_tokenizer(folder: Path) -> Check:
+    """The codec in whose ids it speaks: a model of its own, published apart."""
+    audio = audio_tokens_of(folder)
+    kind = speech_tokens_kind(audio.name)
+    folders = audio_tokenizer_folders(kind, folder)
+    name, where = "audio tokenizer", f"beside the model, or where {VARIABLE} says"
+    if kind.open_parts and not folders:
+        return Check(name, "warn", f"{kind.name} is not here: text only", f"put {' and '.join(kind.parts)} {where}")
+    codec = open_audio_tokenizer(audio, folder)
+    detail = f"{kind.name}: {', '.join(folders)}; {codec.codebook_size} ids as in the vocabulary"
+    missing = [part for part in kind.parts if part not in folders and (part != "tokenizer" or not audio.hears_features)]
+    if missing:
+        return Check(name, "warn", f"{detail}; no {' and no '.join(missing)}", f"put it {where}")
+    return Check(name, "ok", f"{detail}, {codec.frame_rate_hz:g} a second, speech at {codec.sample_rate_hz} Hz")
+
+
+TALKERS_CHECKS = {"generation": _generation, "audio tokenizer": _audio_tokenizer}
 SPEAKERS_CHECKS = {
     "latent scale": _latent_scale,
     "encoder": _encoder,

@@ -6,11 +6,11 @@ The bar stands on stderr and is gone when the work is done. Without a terminal, 
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from loquor.audio.chapters import clock
+from loquor.cli.bar import Part, is_watched, terminal_bar
 from loquor.engine.podcast.produce import Progress
 
 logger = logging.getLogger(__name__)
@@ -21,18 +21,11 @@ Draw = Callable[[Progress], None]
 @contextmanager
 def podcast_progress() -> Iterator[Draw]:
     """A function that shows how far a production is."""
-    if not sys.stderr.isatty() or not logging.getLogger("loquor").isEnabledFor(logging.WARNING):
+    if not is_watched():
         yield TakeLog()
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    with Bar(BarColumn(), TextColumn("{task.description}"), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("")
-        yield lambda progress: bar.update(
-            task, total=progress.expected_s, completed=progress.seconds, description=in_a_line(progress)
-        )
+    with terminal_bar(Part.bar, "{task.fields[line]}") as bar:
+        yield lambda progress: bar.show("", progress.seconds, progress.expected_s, line=in_a_line(progress))
 
 
 class TakeLog:

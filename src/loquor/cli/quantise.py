@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from loquor.cli.bar import Part, terminal_bar
 from loquor.cli.console import examples, print_json
 
 if TYPE_CHECKING:
@@ -58,7 +55,11 @@ def quantise(  # noqa: PLR0913, PLR0917 - a command's options
     from loquor.training.vita.mixture import open_mixture
 
     recordings, codec = recordings_of(open_mixture(data, seed)), codec_of(model_folder(model))
-    with _bar() as draw:
+    with terminal_bar(Part.bar, Part.count, "{task.description};", Part.time_left, "left") as bar:
+
+        def draw(at: FitProgress) -> None:
+            bar.show(at.work, at.done, at.total)
+
         fitted = fit(codec, recordings, books, entries, seed, draw)
     save_quantised(fitted.model, out)
     config = fitted.model.config
@@ -77,24 +78,3 @@ def quantise(  # noqa: PLR0913, PLR0917 - a command's options
             f"{out}: {config.codebook_size} ids, {config.frame_rate_hz:g} a second; of {fitted.frames} frames "
             f"{fitted.left:.1%} of the variance is lost"
         )
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[FitProgress], None]]:
-    """A function that draws how far a fit is: on stderr, only on a terminal, gone when the work is done."""
-    if not sys.stderr.isatty() or not logging.getLogger("loquor").isEnabledFor(logging.WARNING):
-        yield lambda at: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description};"), TimeRemainingColumn()
-    with Progress(*columns, TextColumn("left"), console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def draw(at: FitProgress) -> None:
-            if at.work not in tasks:
-                tasks[at.work] = bar.add_task(at.work, total=at.total)
-            bar.update(tasks[at.work], completed=at.done)
-
-        yield draw

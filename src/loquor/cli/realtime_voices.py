@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from loquor.cli.bar import Part, terminal_bar
 from loquor.cli.console import print_json
 
 if TYPE_CHECKING:
@@ -188,7 +186,11 @@ def _transcript(waveform: Tensor, language: str) -> str:
 def _inverted(speaker: Speaker, waveform: Tensor) -> tuple[Tensor, float]:
     from loquor.training.inversion import invert
 
-    with _inversion_bar() as draw:
+    with terminal_bar(Part.bar, "loss {task.fields[loss]:.3f}", Part.time_left) as bar:
+
+        def draw(at: InversionProgress) -> None:
+            bar.show("", at.step, at.steps, loss=at.loss)
+
         found = invert(speaker.model, waveform, progress=draw)
     return found.latents, found.error
 
@@ -209,20 +211,3 @@ def _facts(voice: Voice, target: Path, material: Material, verdict: Verdict) -> 
     card = ("name", "kind", "language", "source", "consent", "created")
     facts = {key: getattr(voice, key) for key in card} | {"path": str(target)} | material.facts
     return facts | asdict(verdict)
-
-
-@contextmanager
-def _inversion_bar() -> Iterator[Callable[[InversionProgress], None]]:
-    """A function that draws how far a search is: on stderr, only on a terminal."""
-    if not sys.stderr.isatty() or not logger.isEnabledFor(logging.WARNING):
-        yield lambda at: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    figures = TextColumn("loss {task.fields[loss]:.3f}")
-    with Progress(
-        BarColumn(), figures, TimeRemainingColumn(), console=Console(stderr=True), transient=True
-    ) as progress:
-        task = progress.add_task("", total=None, loss=float("nan"))
-        yield lambda at: progress.update(task, completed=at.step, total=at.steps, loss=at.loss)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from loquor.cli import train_embedded
+from loquor.cli.bar import Bar, Part, terminal_bar
 from loquor.cli.console import examples, print_json
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ TRAIN_EXAMPLES = examples(
     "loquor train longform-lora model=./VibeVoice-1.5B data=./prepared out=./run lora.rank=16",
     "loquor train realtime-full --show > mine.yaml",
     "loquor train vita-alignment model=./Qwen2.5-0.5B data=./talks.jsonl out=./stage1 audio.folder=./glm-tokenizer",
+    "loquor train embedded out=./voice scale=0.01",
     "accelerate launch --multi_gpu $(which loquor) train mine.yaml data=./prepared out=./run",
     "accelerate launch --use_fsdp --fsdp_version 2 $(which loquor) train mine.yaml data=./prepared out=./run",
 )
@@ -39,7 +39,7 @@ RecipeArgument = Annotated[
     typer.Argument(
         metavar="RECIPE",
         help="realtime-lora, realtime-conservative, realtime-full, longform-lora, vita-alignment, vita-one-module, "
-        "vita-ten-modules, vita-supervised, or a YAML file.",
+        "vita-ten-modules, vita-supervised, or a YAML file; or embedded.",
     ),
 ]
 Changes = Annotated[
@@ -67,9 +67,15 @@ def train(
     decided by its strategy: see `loquor inspect MODEL --freeze STRATEGY`. A run that was killed goes on when the same
     command is repeated, and ends as if it had not been. In the folder out= lie curves/ for TensorBoard, samples/,
     plots/ and, at the end, model/, which every command takes for -m, and the adapter/ of a LoRA.
+
+    `embedded` trains a voice like the one in the package from nothing: teachers (festival, flite) read sentences, then
+    come all stages, the model, its figures and its card. scale=0.01 tries everything in minutes.
     """
     from loquor.training.recipes.recipe import read_recipe, write_recipe
 
+    if recipe == train_embedded.NAME:
+        train_embedded.train_embedded(changes or (), show, as_json)
+        return
     chosen = read_recipe(recipe, changes or ())
     if show:
         print_json(chosen.as_dict()) if as_json else typer.echo(write_recipe(chosen), nl=False)
@@ -82,7 +88,12 @@ def train(
     from loquor.training.processes import Processes
 
     processes, folder = Processes(device.value), model_folder(chosen.model or None)
-    with _bar(chosen.optimiser.steps, processes.is_main) as draw:
+    columns = Part.bar, Part.count, "steps, loss {task.fields[loss]:.4f};", Part.time_left, "left"
+    with terminal_bar(*columns) if processes.is_main else nullcontext(Bar()) as bar:
+
+        def draw(step: int, loss: float) -> None:
+            bar.show("", step, chosen.optimiser.steps, loss=loss)
+
         tuner = finetune(chosen, folder, processes, draw, SampleJudge)
     if not processes.is_main:
         return
@@ -128,23 +139,3 @@ def _tell(outcome: dict[str, Any]) -> None:
     if outcome["samples"]:
         measures = (f"{name} {value:.2f}" for name, value in sorted(outcome["samples"].items()))
         typer.echo(f"last samples: {', '.join(measures)}")
-
-
-@contextmanager
-def _bar(steps: int, is_main: bool) -> Iterator[Callable[[int, float], None]]:
-    """A function that draws step and loss: on stderr, only on a terminal, gone when the work is done."""
-    if not is_main or not sys.stderr.isatty() or not logging.getLogger("loquor").isEnabledFor(logging.WARNING):
-        yield lambda step, loss: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    figures = TextColumn("steps, loss {task.fields[loss]:.4f};"), TimeRemainingColumn(), TextColumn("left")
-    with Progress(BarColumn(), MofNCompleteColumn(), *figures, console=Console(stderr=True), transient=True) as bar:
-
-        def draw(step: int, loss: float) -> None:
-            if not bar.tasks:  # what an earlier run did says nothing about the time left
-                bar.add_task("", total=steps, completed=step, loss=loss)
-            bar.update(bar.tasks[0].id, completed=step, loss=loss)
-
-        yield draw

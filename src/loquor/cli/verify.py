@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from loquor.cli.bar import Part, terminal_bar
 from loquor.cli.console import examples, print_json, print_table
 from loquor.cli.operate import Dtype
 
 if TYPE_CHECKING:
     from loquor.evaluation.verification.checks import Check
-    from loquor.evaluation.verification.verify import Report, Verification
+    from loquor.evaluation.verification.verify import Verification
 
 EXAMPLES = examples(
     "loquor verify embedded",
@@ -57,8 +54,12 @@ def verify(
     from loquor.models import DTYPES
 
     folder, reference = model_folder(model), model_folder(against) if against else None
-    with _progress() as report:
-        found = verified(folder, DTYPES[dtype.value], reference, report)
+    with terminal_bar(Part.bar, "{task.fields[component]}") as bar:
+
+        def tell(component: str, done: int, total: int) -> None:
+            bar.show("", done, total or None, component=component)
+
+        found = verified(folder, DTYPES[dtype.value], reference, tell)
     if as_json:
         print_json(found.as_dict())
     else:
@@ -85,20 +86,3 @@ def _print(found: Verification, problems: bool) -> None:
 def _row(check: Check) -> tuple[str, ...]:
     numbers = ("" if value is None else f"{value:.1e}" for value in (check.difference, check.tolerance))
     return (check.verdict, check.component, check.what, check.against, *numbers, check.detail)
-
-
-@contextmanager
-def _progress() -> Iterator[Report | None]:
-    """What is being looked at, on stderr, only on a terminal."""
-    if not sys.stderr.isatty() or not logging.getLogger("loquor").isEnabledFor(logging.WARNING):
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    with Bar(BarColumn(), TextColumn("{task.description}"), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda component, done, total: bar.update(
-            task, completed=done, total=total or None, description=component
-        )

@@ -29,7 +29,7 @@ def open_audio_tokenizer(
     CheckpointError if it is not found or does not open, ConfigError if it cannot be used or has another codebook.
     """
     kind = speech_tokens_kind(audio.name)
-    folders = dict(_found(kind, model, given, from_hub))
+    folders = audio_tokenizer_folders(kind, model, given, from_hub)
     if kind.parts and not folders:
         raise _absent(kind)
     codec = kind.open(folders, device)
@@ -42,10 +42,16 @@ def open_audio_tokenizer(
     return codec
 
 
+def audio_tokenizer_folders(
+    kind: SpeechTokensKind, model: Path | None, given: Place | None = None, from_hub: bool = False
+) -> dict[str, Path]:
+    """The folders of those parts that there are; CheckpointError if a place that was named holds none."""
+    return dict(_found(kind, model, given, from_hub))
+
+
 def _found(
     kind: SpeechTokensKind, model: Path | None, given: Place | None, from_hub: bool
 ) -> Iterator[tuple[str, Path]]:
-    """The parts there are; a place that was named must hold one."""
     if isinstance(given, Mapping):
         yield from ((part, Path(folder).expanduser()) for part, folder in given.items())
         return

@@ -7,11 +7,12 @@ them: the figures are in docs/voices.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from loquor.audio.resample import Waveform
-from loquor.errors import AudioError, MissingExtra
+from loquor.errors import AudioError, InputError, MissingExtra
 from loquor.evaluation.mos import OpinionPredictor
 from loquor.evaluation.similarity import SpeakerEncoder, similarity_of_parts
 from loquor.evaluation.voice_activity import VoiceActivityDetector
@@ -22,7 +23,7 @@ ONE_SPEAKER = 0.75  # similarity of the two parts least alike: one speaker had 0
 ENOUGH_WINDOWS = 10  # 9 s; the parts of less speech differ by what is said in them
 
 Measures = dict[str, float]
-Look = Callable[[Waveform], tuple[Measures, list[str]]]
+Look = Callable[[], tuple[Measures, list[str]]]  # what is measured, and what speaks against it
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,19 @@ class Findings:
 
 def examine(waveform: Waveform) -> Findings:
     """Look at waveform [T], 24 kHz, from all sides for which there is an instrument."""
-    looks: dict[str, Look] = {"pauses and music": _speech, "noise": _quality, "several speakers": _speakers}
+    sides = {"pauses and music": _speech, "noise": _quality, "several speakers": _speakers}
+    return look_for({subject: partial(look, waveform) for subject, look in sides.items()})
+
+
+def look_for(looks: Mapping[str, Look]) -> Findings:
+    """What all looks find; one without its instrument, or with too little to look at, leaves its subject unchecked."""
     measures: Measures = {}
     warnings: list[str] = []
     unchecked: list[Unchecked] = []
     for subject, look in looks.items():
         try:
-            measured, found = look(waveform)
-        except (MissingExtra, AudioError) as error:
+            measured, found = look()
+        except (MissingExtra, InputError) as error:
             unchecked.append(Unchecked(subject, str(error), error.hint))
             continue
         measures |= measured

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,12 +22,12 @@ from loquor.errors import InputError, LoquorError
 from loquor.evaluation.choices import Choices
 from loquor.evaluation.error_rate import Rule
 from loquor.evaluation.instruments import Instruments, Scores, as_facts, from_facts
-from loquor.evaluation.parallel import each
 from loquor.evaluation.performance import Cache, Performance, hash_of, hash_of_file, release_of
 from loquor.evaluation.report import Case, Report, summarise
 from loquor.evaluation.sets import Item
 from loquor.evaluation.systems import open_system
 from loquor.evaluation.transcribers import MOONSHINE
+from loquor.workers import each, threads
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +120,7 @@ def _perform(choices: Choices, asked: list[Asked], options: Options, cache: Cach
     failures: dict[str, str] = {}
     done = len(asked) - len(todo)
     tell(Progress("performing", done, len(asked)))
-    with _threads(options.threads):
+    with threads(options.threads):
         for key, error in each(partial(_performer, choices, cache, options.threads), todo, options.workers):
             done += 1
             if error:
@@ -214,14 +213,3 @@ def _case(one: Asked, performance: Performance, scores: Scores) -> Case:
         recording=str(item.heard.resolve()) if item.heard else "",
         voice=tuple(scores.voice),
     )
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """So many threads of torch, and afterwards as many as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

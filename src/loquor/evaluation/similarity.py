@@ -8,7 +8,6 @@ verification", arXiv:1710.10467); its weights come in the package resemblyzer un
 from __future__ import annotations
 
 import hashlib
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from loquor.audio.level import block_levels, is_loud, normalize_level
 from loquor.audio.resample import Waveform, resample
 from loquor.errors import AudioError, MissingExtra
 from loquor.models.packaged import INSTALL_HINT, Package
+from loquor.models.speech_tokens.log_mel import mel_filters
 
 PACKAGE = Package("resemblyzer", "resemblyzer", "the speaker encoder")
 Embedding = npt.NDArray[np.float32]  # [256], of length 1
@@ -117,26 +117,7 @@ def mel_bands(waveform: Tensor) -> Tensor:
     """The power of waveform [T] at 16 kHz in 40 mel bands, [1 + T // 160, 40]: windows of 25 ms every 10 ms."""
     window = torch.hann_window(400)
     spectrum = torch.stft(waveform, 400, 160, window=window, pad_mode="constant", return_complex=True)
-    return (mel_filters() @ spectrum.abs() ** 2).T
-
-
-@cache
-def mel_filters() -> Tensor:
-    """Triangles on the mel scale of Slaney's Auditory Toolbox (1998), each of area 1 over Hz: [40, 201]."""
-    edges = torch.from_numpy(_hertz(np.linspace(0, _mel(8000.0), 42)))[:, None]
-    frequencies = torch.linspace(0, 8000, 201, dtype=torch.float64)
-    low, middle, high = edges[:-2], edges[1:-1], edges[2:]
-    rising, falling = (frequencies - low) / (middle - low), (high - frequencies) / (high - middle)
-    return (torch.minimum(rising, falling).clamp(min=0) * 2 / (high - low)).float()
-
-
-def _mel(hertz: float) -> float:
-    """Linear to 1000 Hz, which is 15, and then 27 steps for each factor of 6.4."""
-    return 15 + 27 * float(np.log(hertz / 1000) / np.log(6.4))
-
-
-def _hertz(mel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.where(mel < 15, mel * 1000 / 15, 1000 * 6.4 ** ((mel - 15) / 27))
+    return (mel_filters(40) @ spectrum.abs() ** 2).T
 
 
 def _read_weights(path: Path, network: nn.Module) -> dict[str, Tensor]:

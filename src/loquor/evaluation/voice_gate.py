@@ -6,14 +6,14 @@ recogniser. Both are blind to charm: what passes is no more than not wrong.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from loquor.audio.resample import Waveform
-from loquor.errors import InputError, MissingExtra
-from loquor.evaluation.fitness import Measures, Unchecked
+from loquor.errors import InputError
+from loquor.evaluation.fitness import Measures, Unchecked, look_for
 from loquor.evaluation.similarity import SpeakerEncoder, similarity
 from loquor.evaluation.wer import score
 
@@ -61,22 +61,13 @@ class Original:
 
 def judge(original: Original, spoken: Spoken, limits: VoiceLimits = VoiceLimits()) -> Verdict:
     """Compare what a voice says with what it was made of, as far as there are instruments."""
-    looks: dict[str, Callable[[], tuple[Measures, list[str]]]] = {
-        "likeness to the recording": lambda: _likeness(original, spoken, limits.similarity),
-        "being understood": lambda: _intelligibility(spoken, original.language, limits.word_error_rate),
-    }
-    measures: Measures = {}
-    failures: list[str] = []
-    unchecked: list[Unchecked] = []
-    for subject, look in looks.items():
-        try:
-            measured, found = look()
-        except (MissingExtra, InputError) as error:
-            unchecked.append(Unchecked(subject, str(error), error.hint))
-            continue
-        measures |= measured
-        failures += found
-    return Verdict(measures, tuple(failures), tuple(unchecked))
+    found = look_for(
+        {
+            "likeness to the recording": lambda: _likeness(original, spoken, limits.similarity),
+            "being understood": lambda: _intelligibility(spoken, original.language, limits.word_error_rate),
+        }
+    )
+    return Verdict(found.measures, found.warnings, found.unchecked)
 
 
 def _likeness(original: Original, spoken: Spoken, least: float) -> tuple[Measures, list[str]]:

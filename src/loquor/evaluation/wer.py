@@ -17,11 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from loquor.errors import MissingExtra
+from loquor.evaluation.statistics import ratio_interval
 from loquor.evaluation.transcriber import Moonshine, Transcriber
 
 Utterance = tuple[str, npt.NDArray[np.float32], int]  # what was to be said, waveform [T], sample rate in Hz
-
-BOOTSTRAP_DRAWS = 2000
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,9 @@ def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> Wer
         raise ValueError("no sentences to compare")
     rows = [_compare(said, heard) for said, heard in zip(references, hypotheses, strict=True)]
     words, errors = sum(row.words for row in rows), sum(row.errors for row in rows)
+    rate, low, high = ratio_interval([row.errors for row in rows], [row.words for row in rows])
     worst_first = sorted(rows, key=lambda row: (-row.wer, -row.errors))
-    return WerReport(errors / max(words, 1), _bootstrap_interval(rows), words, errors, tuple(worst_first))
+    return WerReport(rate, (low, high), words, errors, tuple(worst_first))
 
 
 def _compare(said: str, heard: str) -> SentenceScore:
@@ -107,13 +107,3 @@ def _tools() -> tuple[Callable[[str], str], Callable[[str, str], Any]]:
         message = "word error rates need jiwer and whisper-normalizer"
         raise MissingExtra(message, hint="pip install 'loquor[eval]'") from error
     return EnglishTextNormalizer(), process_words
-
-
-def _bootstrap_interval(rows: Sequence[SentenceScore]) -> tuple[float, float]:
-    """Where the rate falls in 95 % of draws of as many sentences with replacement; always the same draws."""
-    errors = np.array([row.errors for row in rows])
-    words = np.array([row.words for row in rows])
-    picked = np.random.default_rng(0).integers(0, len(rows), size=(BOOTSTRAP_DRAWS, len(rows)))
-    rates = errors[picked].sum(1) / np.maximum(words[picked].sum(1), 1)
-    low, high = np.percentile(rates, [2.5, 97.5])
-    return float(low), float(high)

@@ -92,7 +92,7 @@ class CodecLoss(nn.Module):
 
 
 def mel_filters(size: int, mels: int, rate_hz: int) -> Tensor:
-    """Triangular filters [size / 2 + 1, mels], each of unit sum, on the mel scale of Slaney's toolbox (HTK form)."""
+    """Triangular filters [size / 2 + 1, mels], each of unit sum, on the mel scale of HTK."""
 
     def to_mel(hz: float) -> float:
         return 2595 * math.log10(1 + hz / 700)

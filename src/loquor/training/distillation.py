@@ -17,7 +17,7 @@ from torch import Tensor
 
 from loquor.checkpoints import write_text
 from loquor.configs import read_json
-from loquor.engine.load import load
+from loquor.engine.load import device_of, load
 from loquor.engine.speaker import Speaker
 from loquor.errors import CheckpointError, ConfigError
 from loquor.models import REALTIME, family_of
@@ -75,7 +75,7 @@ def distil(
         say_takes(speaker, settings.texts, out / TAKES, lambda done: progress(DistilProgress("takes", done, count)))
         del speaker
     options = Optimisation(settings.steps, warmup_steps=50, seed=settings.seed, autocast=False, save_every=100)
-    place = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    place = torch.device(device_of(device))
     material = Material(read_takes(out / TAKES, count), recordings)
     training = Distillation(model, material, out, options, place)
     training.train(lambda step, loss: progress(DistilProgress("steps", step, settings.steps, loss)))

@@ -160,7 +160,7 @@ def measure(
         chosen = range(min(count, len(held_out)))
         texts = [held_out.utterances[i].text for i in chosen]
         spoken = (speaker.speak(text, voice, seed=i) for i, text in enumerate(texts))
-        ours = listen((text, speech.waveform, RATE_HZ) for text, speech in zip(texts, spoken, strict=True))
+        ours = listen((text, speech.waveform.numpy(), RATE_HZ) for text, speech in zip(texts, spoken, strict=True))
         teacher = listen((text, held_out.waveform(i).numpy(), RATE_HZ) for i, text in zip(chosen, texts, strict=True))
         figures[voice] = {"sentences": len(texts)} | {
             name: {"wer": rate.wer, "interval": list(rate.interval)}

@@ -32,7 +32,7 @@ def log_mel(waveforms: Tensor, bins: int) -> Tensor:
 
 @lru_cache(maxsize=4)
 def mel_filters(bins: int) -> Tensor:
-    """[bins, 201] triangles between 0 and 8 kHz, each of area 1 over Hz / 2."""
+    """[bins, 201] triangles between 0 and 8 kHz on the scale of Slaney's Auditory Toolbox (1998), of area 1 over Hz."""
     frequencies = torch.linspace(0, SAMPLE_RATE_HZ / 2, WINDOW_SAMPLES // 2 + 1, dtype=torch.float64)
     top = KNEE_MEL + math.log(SAMPLE_RATE_HZ / 2 / KNEE_HZ) / LOG_STEP
     edges = _hz(torch.linspace(0, top, bins + 2, dtype=torch.float64))

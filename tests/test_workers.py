@@ -2,9 +2,9 @@ import os
 
 import pytest
 
-from evaluation.doubling import DEADLY, doubler
+from doubling import DEADLY, doubler
 from loquor.errors import InputError, LoquorError
-from loquor.evaluation.parallel import each
+from loquor.workers import each
 
 
 def test_one_worker_is_this_process():
