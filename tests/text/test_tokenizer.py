@@ -62,6 +62,7 @@ HARD = (
                 "<tool_call>",
             ),
             *("$5.50", "Mr.", "J.", "March", "3", "km", "7:30", "pm", "“", "—", "-", "(", ")", "bob@mail.com", "\x00"),
+            *("$5", " million", "No.", "Dr."),
         ]
     )
 )
@@ -104,6 +105,16 @@ def test_a_finished_word_is_released_as_soon_as_the_space_after_it():
     assert counts == [0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 1, 0]
     stream = PHONEMES.stream()
     assert [bool(stream.push(character)) for character in "Hello world, "] == [c == " " for c in "Hello world, "]
+
+
+def test_an_amount_waits_for_the_chunk_that_says_what_it_counts():
+    stream = PHONEMES.stream()
+    said = [stream.push(part) for part in ("It cost ", "$5 ", "mil", "lion, ", "not $5 ", "as ")]
+    assert [bool(tokens) for tokens in said] == [True, False, False, True, True, True]
+    million, five = said[3], said[5]
+    assert {(token.start, token.end) for token in million} == {(8, 19)}  # "$5 million,"
+    assert [(token.start, token.end) for token in five][-1] == (27, 29)  # "as", behind "$5"
+    assert [token.id for token in million][1:] == PHONEMES.encode("five million dollars")[:-2]  # behind a boundary
 
 
 def test_text_without_spaces_is_released_at_its_marks():

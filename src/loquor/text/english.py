@@ -6,37 +6,24 @@ is "seven PM"), and marks stand at their words.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from re import Match
 
 from loquor.text.characters import plain
-from loquor.text.normalize import MARKS, ROMAN, ROMAN_LETTERS, Normalizer
+from loquor.text.normalize import MARKS, PAIRS, ROMAN, ROMAN_LETTERS, SCALE, Normalizer, Rewriting, chunks
 from loquor.text.numbers import ordinal
-from loquor.text.readings import CURRENCIES, MONTHS, NUMBER, UNITS, grouped, measured
+from loquor.text.readings import MONTHS, NUMBER, UNITS, grouped, measured
 
 # fmt: off
-BEFORE_NUMBERS = {
-    "no": "number", "nos": "numbers", "p": "page", "pp": "pages", "vol": "volume", "ch": "chapter", "fig": "figure",
-    "figs": "figures", "sec": "section", "ext": "extension", "eq": "equation", "tel": "telephone",
-}
 AREAS = {"ft": "feet", "m": "meters", "km": "kilometers", "mi": "miles", "in": "inches", "yd": "yards"}
 COMPARISONS = {"<": "less than", ">": "greater than", "<=": "at most", ">=": "at least"}
 CODES = {"USD": "dollars", "EUR": "euros", "GBP": "pounds"}
 # fmt: on
 START = r"(?<![\d.,-])"  # of a number
-SCALE = "(?P<scale>hundred|thousand|million|billion|trillion)"
 MONTH = "|".join(MONTHS)
 SHORT_MONTH = "|".join(["Sept", *(month[:3] for month in MONTHS if month != "May")])
 DAY = r"(?P<day>3[01]|[12]\d|0?[1-9])"
 END_OF_TEXT = re.compile(r"\.[\"')\]]*$")
-
-
-def money(match: Match[str]) -> str:
-    """ "$5 million" is "5 million dollars", a "$5-million deal" a "5 million dollar deal"."""
-    name = CURRENCIES[match["sign"]][0 if match["hyphen"] == "-" else 1]
-    last = f" to {match['b']}" if match["b"] else ""
-    return f"{match['a']}{last} {match['scale']} {name}"
 
 
 def long_month(match: Match[str]) -> str:
@@ -56,14 +43,9 @@ def day_first(match: Match[str]) -> str:
     return f"the {ordinal(int(match['day']))} of {match['month']}"
 
 
-Rewriting = tuple[re.Pattern[str], Callable[[Match[str]], str]]
-REWRITINGS: list[Rewriting] = [
+REWRITINGS: list[Rewriting] = PAIRS[:1] + [
     (re.compile(pattern), rewritten)
     for pattern, rewritten in (
-        (
-            rf"(?:\bUS)?(?P<sign>[$€£¥₹])(?P<a>{NUMBER})(?:-[$€£¥₹]?(?P<b>{NUMBER}))?(?P<hyphen>[ -]){SCALE}\b",
-            money,
-        ),
         (rf"{START}(?P<a>{NUMBER} {SCALE}) (?P<code>USD|EUR|GBP)\b", lambda m: f"{m['a']} {CODES[m['code']]}"),
         (rf"(?<!\d ){START}\d{{1,3}}(?: \d{{3}}){{2,}}+(?![\d-]|[.,]\d)", lambda m: m[0].replace(" ", ",")),
         (r"(?<=\d) ?sq\.? ?(?P<unit>ft|m|km|mi|in|yd)\b\.?", lambda m: f" square {AREAS[m['unit']]}"),
@@ -77,10 +59,6 @@ REWRITINGS: list[Rewriting] = [
         (
             rf"\b(?P<month>{MONTH}) {DAY}-(?P<last>3[01]|[12]\d|0?[1-9])\b",
             lambda m: f"{m['month']} {ordinal(int(m['day']))} to {ordinal(int(m['last']))}",
-        ),
-        (
-            rf"\b(?P<name>(?i:{'|'.join(BEFORE_NUMBERS)}))\. ?(?=\d)",
-            lambda m: f"{BEFORE_NUMBERS[m['name'].lower()]} ",
         ),
         (r"\+\d{1,3}(?:[ .-]?\(?\d{2,4}\)?){2,5}|(?<!\d)\(?\d{3}\)? \d{3}[ .-]\d{4}(?!\d)", grouped),
         (r"(?<=\d) ?(?P<sign>[<>]=?) ?(?=\d)", lambda m: f" {COMPARISONS[m['sign']]} "),
@@ -105,7 +83,7 @@ class EnglishNormalizer:
         for pattern, rewritten in REWRITINGS:
             text = pattern.sub(rewritten, text)
         normalizer = Normalizer(spell=acronym)
-        pieces = [piece for chunk in text.split() for piece in normalizer.read(chunk)]
+        pieces = [piece for chunk in chunks(text) for piece in normalizer.read(chunk)]
         if ends and pieces and pieces[-1] not in MARKS:
             pieces.append(".")
         return printed(pieces)

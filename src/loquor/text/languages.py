@@ -10,8 +10,6 @@ from inspect import signature
 from typing import Protocol
 
 from loquor.errors import InputError
-from loquor.text.english import EnglishNormalizer
-from loquor.text.persian import PersianNormalizer
 
 
 class TextNormalizer(Protocol):
@@ -27,10 +25,23 @@ class SpacesOnly:
         return " ".join(text.split())
 
 
-NORMALIZERS: dict[str, Callable[..., TextNormalizer]] = {
-    "en": EnglishNormalizer,
-    "fa": PersianNormalizer,
-    "none": SpacesOnly,
+def _english() -> Callable[..., TextNormalizer]:
+    from loquor.text.english import EnglishNormalizer
+
+    return EnglishNormalizer
+
+
+def _persian() -> Callable[..., TextNormalizer]:
+    from loquor.text.persian import PersianNormalizer
+
+    return PersianNormalizer
+
+
+# Each language's module is imported when a text of it is first read: its patterns take a while to compile.
+NORMALIZERS: dict[str, Callable[[], Callable[..., TextNormalizer]]] = {
+    "en": _english,
+    "fa": _persian,
+    "none": lambda: SpacesOnly,
 }
 
 
@@ -45,7 +56,7 @@ def normalizer(language: str, **options: str) -> TextNormalizer:
             f"there is no text normaliser for {language!r}",
             hint=f"known are {', '.join(NORMALIZERS)}; `none` leaves the words as they are",
         )
-    make = NORMALIZERS[code]
+    make = NORMALIZERS[code]()
     unknown = sorted(options.keys() - signature(make).parameters.keys())
     if unknown:
         known = ", ".join(signature(make).parameters) or "none"

@@ -1,16 +1,29 @@
 """English as it is written to English as it is said: numbers, abbreviations and signs become words and a few marks.
 
 Text is read chunk by chunk, a chunk being what stands between white space, with what was said before as the only
-context. So a chunk's reading never depends on what follows, and text may arrive word by word; the price is that
-"$5 million" is "five dollars million". `loquor.text.english` reads whole texts, and gets this right.
+context, so that text may arrive word by word. Only what makes no sense alone waits for the chunk behind it (`Pairs`):
+"$5" for "million", "No." for "5", "Dr." for "Smith". `loquor.text.english` reads whole texts, and looks further.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from re import Match
+from typing import NamedTuple
 
 from loquor.text.characters import plain
 from loquor.text.numbers import cardinal, ordinal
-from loquor.text.readings import MONTHS, NAMED, NUMBER, UNITS, WEEKDAYS, measured, reading, spelled
+from loquor.text.readings import (
+    CURRENCIES,
+    MONTHS,
+    NAMED,
+    NUMBER,
+    SCALES,
+    UNITS,
+    WEEKDAYS,
+    measured,
+    reading,
+    spelled,
+)
 
 MARKS = "?!….;:-,"  # the strongest first: of several together one is kept
 # fmt: off
@@ -32,6 +45,10 @@ WITHOUT_STOP = {
     "vs": "versus", "Mr": "mister", "Mrs": "missus", "Ms": "miz", "Dr": "doctor", "etc": "et cetera",
     "Feb": "February", "Apr": "April", "Aug": "August", "Sept": "September", "Oct": "October", "Nov": "November",
     "Dec": "December",
+}
+BEFORE_NUMBERS = {
+    "no": "number", "nos": "numbers", "p": "page", "pp": "pages", "vol": "volume", "ch": "chapter", "fig": "figure",
+    "figs": "figures", "sec": "section", "ext": "extension", "eq": "equation", "tel": "telephone",
 }
 ROMAN = {
     "II": 2, "III": 3, "IV": 4, "VI": 6, "VII": 7, "VIII": 8, "IX": 9, "XI": 11, "XII": 12, "XIII": 13, "XIV": 14,
@@ -57,6 +74,67 @@ MISSING_SPACES = re.compile(
 )
 
 
+Rewriting = tuple[re.Pattern[str], Callable[[Match[str]], str]]
+AMOUNT = rf"(?:\bUS)?(?P<sign>[$€£¥₹])(?P<a>{NUMBER})(?:-[$€£¥₹]?(?P<b>{NUMBER}))?"
+SCALE = "(?P<scale>(?i:hundred|thousand|million|billion|trillion)|[mbt]n|[kKM])"
+SHORT = rf"(?P<short>(?i:{'|'.join(BEFORE_NUMBERS)}))\."
+WAITING = re.compile(rf"[\"'([{{]*(?:-?{AMOUNT}|{SHORT}|Dr\.)")
+
+
+def scaled_money(match: Match[str]) -> str:
+    """ "$5 million" is "5 million dollars", a "$5-million deal" a "5 million dollar deal"."""
+    name = CURRENCIES[match["sign"]][0 if match["hyphen"] == "-" else 1]
+    last = f" to {match['b']}" if match["b"] else ""
+    return f"{match['a']}{last} {SCALES.get(match['scale'].lower(), match['scale'])} {name}"
+
+
+PAIRS: list[Rewriting] = [  # what two chunks are together
+    (re.compile(rf"{AMOUNT}(?P<hyphen>[ -]){SCALE}\b"), scaled_money),
+    (re.compile(rf"\b{SHORT} ?(?=\d)"), lambda m: f"{BEFORE_NUMBERS[m['short'].lower()]} "),
+    (re.compile(r"\bDr\. (?=[A-Z]|(?:van|von|de|del|di|da|du|la|le|el|al)\b)"), lambda _: "Dr "),
+]
+
+
+class Chunk(NamedTuple):
+    """What is read at once, and the characters of the text it stands in."""
+
+    text: str
+    start: int
+    end: int
+
+
+class Pairs:
+    """Chunks as they are to be read: one that waits comes with the next, or if that explains nothing, alone."""
+
+    def __init__(self) -> None:
+        self.waiting: Chunk | None = None
+
+    def push(self, chunk: Chunk) -> list[Chunk]:
+        """What can be read now."""
+        before = self.end()
+        if before:
+            both = Chunk(f"{before[0].text} {chunk.text}", before[0].start, chunk.end)
+            if any(pattern.search(both.text) for pattern, _ in PAIRS):
+                return [both]
+        if WAITING.fullmatch(chunk.text):
+            self.waiting = chunk
+            return before
+        return [*before, chunk]
+
+    def end(self) -> list[Chunk]:
+        """What still waits, when no more comes."""
+        waiting, self.waiting = self.waiting, None
+        return [waiting] if waiting else []
+
+
+def chunks(text: str) -> Iterator[str]:
+    """A whole text in the parts that are read at once."""
+    pairs = Pairs()
+    for match in re.finditer(r"\S+", text):
+        yield from (chunk.text for chunk in pairs.push(Chunk(match[0], *match.span())))
+    yield from (chunk.text for chunk in pairs.end())
+
+
 def letter_names(letters: str) -> str:
     """ "usa" is "u s ay": a word for each letter, since "a" alone would be the article."""
     return " ".join("ay" if letter == "a" else letter for letter in letters)
@@ -73,7 +151,10 @@ class Normalizer:
     def read(self, chunk: str) -> list[str]:
         """The words and marks of a chunk: letters and apostrophes, or one of `MARKS`, which follows a word."""
         said: list[str] = []
-        for part in plain(chunk).split():
+        text = plain(chunk)
+        for pattern, rewritten in PAIRS:
+            text = pattern.sub(rewritten, text)
+        for part in text.split():
             for piece in [part] if WEB.search(part) else MISSING_SPACES.sub(" ", part).split():
                 said += self.read_part(piece)
         return said
@@ -113,6 +194,8 @@ class Normalizer:
         whole = f"{core}."
         if whole.lower() == "st.":
             return "street" if self.said[:1].isupper() else "saint"
+        if whole == "Dr." and self.said[:1].isupper():
+            return "drive"  # as a title it stands before a name: they are a pair
         if len(core) == 1 and core.isupper() and core != "I" and not self.said.islower():
             return core  # an initial: no sentence ends here
         words = ABBREVIATIONS.get(whole.lower()) or CAPITAL_ABBREVIATIONS.get(whole)
@@ -155,4 +238,4 @@ def closing_mark(closing: str, after_core: bool) -> list[str]:
 def normalize(text: str) -> str:
     """The words and marks of a whole text, a space between any two. What is normal stays as it is."""
     normalizer = Normalizer()
-    return " ".join(piece for chunk in text.split() for piece in normalizer.read(chunk))
+    return " ".join(piece for chunk in chunks(text) for piece in normalizer.read(chunk))

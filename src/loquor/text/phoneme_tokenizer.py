@@ -13,7 +13,7 @@ from loquor.configs import read_json
 from loquor.errors import CheckpointError, InputError
 from loquor.text.alphabets import ALPHABETS, alphabet
 from loquor.text.languages import normalizer
-from loquor.text.normalize import MARKS, Normalizer
+from loquor.text.normalize import MARKS, Chunk, Normalizer, Pairs
 from loquor.text.phonemes import ARPABET, pronounce
 from loquor.text.tokenizer import TextStream, Token, readable
 
@@ -96,7 +96,7 @@ class PhonemeTokenizer:
 
 
 class PhonemeStream:
-    """Phonemes of text that is still arriving: a chunk is said when white space follows it, whatever comes after."""
+    """Phonemes of text that is still arriving: a chunk is said when white space follows it, or with the next one."""
 
     def __init__(self, ids: dict[str, int], languages: tuple[str, ...] = ()) -> None:
         self.ids = ids
@@ -105,6 +105,7 @@ class PhonemeStream:
         self.reader: Normalizer | Speller = self.english  # of the last chunk that had letters
         self.last = ""  # the last symbol read
         self.held: Token | None = None  # it, if it is a mark that no utterance ends in
+        self.pairs = Pairs()
         self.pending = ""  # the beginning of a chunk
         self.start = 0  # where it stands in the pushed text
 
@@ -114,14 +115,16 @@ class PhonemeStream:
         tokens: list[Token] = []
         taken = 0
         for space in re.finditer(r"\s+", whole[searched:]):
-            tokens += self.chunk(whole[taken : searched + space.start()], self.start + taken)
+            tokens += self.take(whole[taken : searched + space.start()], self.start + taken)
             taken = searched + space.end()
         self.pending = whole[taken:]
         self.start += taken
         return tokens
 
     def end(self) -> list[Token]:
-        tokens = self.chunk(self.pending, self.start)
+        tokens = self.take(self.pending, self.start)
+        for chunk in self.pairs.end():
+            tokens += self.read(chunk)
         if not self.last:
             known = ["English", *(speller.language for speller in self.others)]
             raise InputError(
@@ -133,20 +136,26 @@ class PhonemeStream:
             tokens.append(stop._replace(id=self.ids["."]))
         return [*tokens, Token(self.ids[END], place, place)]
 
-    def chunk(self, chunk: str, start: int) -> list[Token]:
+    def take(self, text: str, start: int) -> list[Token]:
+        """The tokens that the next chunk settles: its own, and those of one that has waited for it."""
+        ready = self.pairs.push(Chunk(text, start, start + len(text))) if text else []
+        return [token for chunk in ready for token in self.read(chunk)]
+
+    def read(self, chunk: Chunk) -> list[Token]:
         """The tokens of a whole chunk; all of them come from all of its characters."""
+        text, *place = chunk
         tokens: list[Token] = []
-        self.reader = self.reader_of(chunk)
-        for piece in self.reader.read(chunk):
+        self.reader = self.reader_of(text)
+        for piece in self.reader.read(text):
             if piece in PUNCTUATION:
-                mark = Token(self.ids[piece], start, start + len(chunk))
+                mark = Token(self.ids[piece], *place)
                 self.last, self.held = piece, None if piece in FINAL else mark
                 tokens += [mark] if piece in FINAL else []
                 continue
             word = pronounce(piece) if self.reader is self.english else tuple(piece)
             symbols = [*([BOUNDARY] if self.last and self.last not in PUNCTUATION else []), *word]
             tokens += [self.held] if self.held else []
-            tokens += [Token(self.ids[symbol], start, start + len(chunk)) for symbol in symbols]
+            tokens += [Token(self.ids[symbol], *place) for symbol in symbols]
             self.last, self.held = symbols[-1], None
         return tokens
 

@@ -21,7 +21,10 @@ CURRENCIES = {  # one, many, one hundredth, hundredths
     "£": ("pound", "pounds", "penny", "pence"), "₹": ("rupee", "rupees", "paisa", "paise"),
     "¥": ("yen", "yen", "", ""), "¢": ("cent", "cents", "", ""),
 }
-SCALES = {"k": "thousand", "m": "million", "mn": "million", "b": "billion", "bn": "billion", "t": "trillion"}
+SCALES = {
+    "k": "thousand", "m": "million", "mn": "million", "b": "billion", "bn": "billion", "t": "trillion",
+    "tn": "trillion",
+}
 SCALES_ALONE = {"k": "thousand", "mn": "million", "M": "million", "bn": "billion"}  # 4K and 3B are no thousands
 UNITS = {  # one, many
     "mm": ("millimeter", "millimeters"), "cm": ("centimeter", "centimeters"), "m": ("meter", "meters"),
@@ -212,7 +215,7 @@ READINGS: list[Reading] = [
         (r"(?:\+?\d{1,3}[-.])?(?:\(\d{3}\)|\d{3}[-.])\d{3}[-.]\d{4}|\d{3}-\d{4}|\+\d{7,15}", grouped),
         (
             rf"(?P<minus>-?)(?:US)?(?P<sign>[$€£¥₹¢])(?P<amount>{NUMBER})"
-            r"(?P<scale>[kKmMbBtT]|[bm]n)?(?P<sign_after>)",
+            r"(?P<scale>[kKmMbBtT]|[bmt]n)?(?P<sign_after>)",
             money,
         ),
         (rf"(?P<minus>-?)(?P<sign>)(?P<amount>{NUMBER})(?P<scale>)(?P<sign_after>[$€£¥₹¢])", money),

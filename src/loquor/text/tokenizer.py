@@ -67,12 +67,11 @@ def readable(text: str, position: int = 0) -> str:
 
 def load_tokenizer(folder: Path) -> TextTokenizer:
     """The tokenizer of a checkpoint: phonemes if its `tokenizer.json` says so, else Qwen2.5's, which ships with us."""
-    from loquor.text.phoneme_tokenizer import PhonemeTokenizer
+    path = folder / "tokenizer.json"
+    if path.exists() and read_json(path).get("type") == "phoneme":
+        from loquor.text.phoneme_tokenizer import PhonemeTokenizer
+
+        return PhonemeTokenizer.load(path)
     from loquor.text.qwen_tokenizer import QwenTokenizer
 
-    path = folder / "tokenizer.json"
-    if not path.exists():
-        return QwenTokenizer()
-    if read_json(path).get("type") == "phoneme":
-        return PhonemeTokenizer.load(path)
     return QwenTokenizer()
