@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import openai
@@ -30,8 +30,7 @@ HOP = 3200
 
 def speaker_in(folder: Path, end_bias: float) -> Speaker:
     """A toy whose frames are 3200 samples, as those of real models, with an encoder and the voice `Toy`."""
-    config = toy_config(context=2048, utterance_tokens=20)
-    config = replace(config, codec=replace(config.codec, patch_samples=200))
+    config = toy_config(context=2048, utterance_tokens=20, patch_samples=200)
     return Speaker.open(write_toy(folder, end_bias, config))
 
 
@@ -50,6 +49,19 @@ def speaker(toy_folder: Path) -> Speaker:
 def talkative(tmp_path_factory: pytest.TempPathFactory) -> Speaker:
     """Never ends an utterance by itself: half a minute of speech for `LONG` and more."""
     return speaker_in(tmp_path_factory.mktemp("models") / "talkative", NEVER)
+
+
+@pytest.fixture
+def paced(speaker: Speaker, monkeypatch: pytest.MonkeyPatch) -> Speaker:
+    """A step takes a twentieth of a second, as a larger model's does: time to count frames in."""
+    step = speaker._worker.batch.step
+
+    def slowly() -> object:
+        time.sleep(0.05)
+        return step()
+
+    monkeypatch.setattr(speaker._worker.batch, "step", slowly)
+    return speaker
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +104,13 @@ Serve = Callable[..., Running]
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
     """Starts servers: `serve(speaker, Limits(...), keys={"ada": {"at_once": 1}})`."""
+    with servers(tmp_path) as start:
+        yield start
+
+
+@contextlib.contextmanager
+def servers(folder: Path) -> Iterator[Serve]:
+    """What `serve` is; keys and uploads lie in a folder."""
     started: list[Running] = []
 
     def start(
@@ -102,13 +121,13 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         **options: object,
     ) -> Running:
         made = {name: new_key(name, **given) for name, given in (keys or {}).items()}
-        path = tmp_path / "keys.json" if keys else None
+        path = folder / "keys.json" if keys else None
         if path:
             save_keys(path, [key for _, key in made.values()])
         notes: list[dict[str, object]] = []
         audit = Audit(lambda line: notes.append(json.loads(line)))
         transcriber = options.pop("transcriber", None)
-        store = VoiceStore(speaker, tmp_path / "uploads", transcriber=transcriber)  # type: ignore[arg-type]
+        store = VoiceStore(speaker, folder / "uploads", transcriber=transcriber)  # type: ignore[arg-type]
         service = Service(speaker, "toy", store, limits, audit, transcriber)  # type: ignore[arg-type]
         app = create_app(Server(service, Guard(path), **options))  # type: ignore[arg-type]
         bound, is_ready = running.bind("127.0.0.1", 0), threading.Event()

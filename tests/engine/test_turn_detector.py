@@ -73,6 +73,22 @@ def test_the_end_of_the_sound_ends_a_turn() -> None:
     assert [type(event) for event in events] == [SpeechBegan, SpeechEnded]
 
 
+def test_how_likely_speech_must_be_and_what_is_kept_before_it_can_be_chosen() -> None:
+    detector = TurnDetector(16_000, network=Loudness(), begins=0.8, before_s=2 * FRAME_S)
+    assert detector.push(sound((30, 0.7), (40, 0.0))) == []
+    _, ended = detector.push(sound((30, 0.9), (10, 0.7), (40, 0.0)))
+    assert isinstance(ended, SpeechEnded)
+    assert ended.waveform.tolist() == sound((2, 0.0), (30, 0.9), (10, 0.7), (4, 0.0)).tolist()
+
+
+def test_a_turn_can_be_cut_where_somebody_says_it_ends() -> None:
+    detector = TurnDetector(16_000, network=Loudness())
+    detector.push(sound((10, 0.0), (20, 0.9)))
+    (ended,) = detector.cut()
+    assert isinstance(ended, SpeechEnded) and ended.end_s == pytest.approx(30 * FRAME_S)
+    assert detector.cut() == [] and detector.push(sound((60, 0.0))) == []
+
+
 def test_nobody_is_listened_to_for_ever() -> None:
     events = events_of(sound((8000, 0.9)))
     assert [type(event) for event in events] == [SpeechBegan, SpeechEnded] * 3

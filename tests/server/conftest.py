@@ -1,5 +1,6 @@
 """What tests of the server share; see `server_fixtures`."""
 
-from server_fixtures import own_voices, serve, speaker, talkative, toy_folder
+from realtime_client import by_loudness, slow_talker, talker
+from server_fixtures import own_voices, paced, serve, speaker, talkative, toy_folder
 
-__all__ = ["own_voices", "serve", "speaker", "talkative", "toy_folder"]
+__all__ = ["by_loudness", "own_voices", "paced", "serve", "slow_talker", "speaker", "talkative", "talker", "toy_folder"]

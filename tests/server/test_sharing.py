@@ -6,11 +6,9 @@ import asyncio
 import json
 import socket
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import openai
@@ -54,19 +52,6 @@ def read_all(client: socket.socket) -> bytes:
         size, rest = rest.split(b"\r\n", 1)
         body, rest = body + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
     return body
-
-
-@pytest.fixture
-def paced(speaker: Speaker, monkeypatch: pytest.MonkeyPatch) -> Speaker:
-    """A step takes a twentieth of a second, as a larger model's does: time to count frames in."""
-    step = speaker._worker.batch.step
-
-    def slowly() -> Any:
-        time.sleep(0.05)
-        return step()
-
-    monkeypatch.setattr(speaker._worker.batch, "step", slowly)
-    return speaker
 
 
 def test_a_client_that_hangs_up_is_gone_within_two_frames(serve: Serve, paced: Speaker) -> None:

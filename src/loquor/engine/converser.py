@@ -140,11 +140,13 @@ class Converser:
         that cannot be heard; a CapacityError, if conversation and question fill the context, comes with the first
         chunk.
         """
-        message = self._question(question)
-        conversation = Conversation() if history is None else history
+        return self.answer(self.asked(*question), Conversation() if history is None else history, aloud, **manner)
+
+    def answer(self, question: Message, history: Conversation, aloud: bool = True, **manner: Unpack[Manner]) -> Reply:
+        """As `chat`, to a turn of the user's that was heard before."""
         usual: Manner = {} if aloud else {"mode": VANILLA.numbers}
-        stream = self.request(conversation.prompt_turns(message), aloud, **(usual | _given(manner)))
-        return self._begin(stream, Exchange(message, conversation))
+        stream = self.request(history.prompt_turns(question), aloud, **(usual | _given(manner)))
+        return self._begin(stream, Exchange(question, history))
 
     def say(self, text: str, voice: str | Audio | None = None, **manner: Unpack[Manner]) -> Reply:
         """A text being read, as `stream`, in text and sound as the model says them."""
@@ -178,8 +180,11 @@ class Converser:
             model=self.name,
         )
 
-    def _question(self, question: Sequence[str | Audio]) -> Message:
-        """The published form: what is written, then on a line of its own what is said."""
+    def asked(self, *question: str | Audio) -> Message:
+        """A turn of the user's in the published form: what is written, then on a line of its own what is said.
+
+        Raises as `chat`.
+        """
         parts: list[str | Heard] = []
         for part in question:
             parts += [part] if isinstance(part, str) else ["\n", self.hear(part)]

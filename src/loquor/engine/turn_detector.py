@@ -16,7 +16,8 @@ from loquor.audio.resample import StreamResampler, Waveform
 from loquor.errors import InputError
 from loquor.models.silero import Silero
 
-BEGINS, ENDS = 0.5, 0.35  # probabilities
+BEGINS = 0.5  # probability
+DOUBT = 0.15  # so much less likely, it ends
 PAUSE_S = 0.6  # of silence that ends a turn
 SHORTEST_S = 0.2  # of speech, or it was a click or a cough
 BEFORE_S, AFTER_S = 0.25, 0.1  # kept around what was found: words begin and end softly
@@ -46,17 +47,28 @@ TurnEvent = SpeechBegan | SpeechEnded
 class TurnDetector:
     """Turns of one stream of sound. MissingExtra if Silero is not installed."""
 
-    def __init__(self, sample_rate_hz: int, pause_s: float = PAUSE_S, network: Silero | None = None) -> None:
-        """Several detectors may share one `network`. InputError for a pause of no length."""
+    def __init__(
+        self,
+        sample_rate_hz: int,
+        pause_s: float = PAUSE_S,
+        network: Silero | None = None,
+        begins: float = BEGINS,
+        before_s: float = BEFORE_S,
+    ) -> None:
+        """Speech `begins` where it is that likely. Several detectors may share one `network`.
+
+        InputError for a pause of no length.
+        """
         if not 0 < pause_s <= LONGEST_S:
             raise InputError(f"a pause of {pause_s} s cannot end a turn", hint=f"{PAUSE_S} is usual")
+        self._begins, self._ends = begins, max(begins - DOUBT, begins / 2)
         self._network = network or Silero()
         self._memory = self._network.init_state()
         self._resampler = StreamResampler(sample_rate_hz, Silero.SAMPLE_RATE_HZ)
         self._rest = np.zeros(0, dtype=np.float32)  # less than a frame
         self._pause, self._shortest, self._before, self._after, self._longest = (
             math.ceil(seconds / self._network.frame_s)
-            for seconds in (pause_s, SHORTEST_S, BEFORE_S, AFTER_S, LONGEST_S)
+            for seconds in (pause_s, SHORTEST_S, before_s, AFTER_S, LONGEST_S)
         )
         self._frame = 0  # number of the next
         self.forget()
@@ -78,7 +90,18 @@ class TurnDetector:
         rest = self._resampler.finish()
         missing = -(len(self._rest) + len(rest)) % Silero.FRAME
         events = self._listen(np.pad(rest, (0, missing)))
-        return [*events, *self._close()]
+        return [*events, *self.cut()]
+
+    def cut(self) -> list[TurnEvent]:
+        """The turn that goes on, if there is one, ends here; nothing of it is kept."""
+        events: list[TurnEvent] = []
+        if self._start is not None and self._has_begun:
+            unused = max(0, self._frame - self._end - self._after)
+            waveform = np.concatenate(self._kept[: len(self._kept) - unused])
+            frame_s = self._network.frame_s
+            events.append(SpeechEnded(self._start * frame_s, self._end * frame_s, waveform))
+        self.forget()
+        return events
 
     def _listen(self, samples: Waveform) -> list[TurnEvent]:
         samples = np.concatenate([self._rest, samples])
@@ -92,27 +115,16 @@ class TurnDetector:
         self._kept.append(frame)
         self._frame += 1
         if self._start is None:
-            if likely >= BEGINS:
+            if likely >= self._begins:
                 self._start, self._end, self._spoken = self._frame - 1, self._frame, 1
             del self._kept[: max(0, len(self._kept) - self._before - 1)]
             return []
-        if likely >= ENDS:
+        if likely >= self._ends:
             self._end, self._spoken = self._frame, self._spoken + 1
         events: list[TurnEvent] = []
         if self._spoken >= self._shortest and not self._has_begun:
             self._has_begun = True
             events.append(SpeechBegan(self._start * self._network.frame_s))
         if self._frame - self._end >= self._pause or self._frame - self._start >= self._longest:
-            events += self._close()
-        return events
-
-    def _close(self) -> list[TurnEvent]:
-        """The turn that goes on, if there is one; nothing of it is kept."""
-        events: list[TurnEvent] = []
-        if self._start is not None and self._has_begun:
-            unused = max(0, self._frame - self._end - self._after)
-            waveform = np.concatenate(self._kept[: len(self._kept) - unused])
-            frame_s = self._network.frame_s
-            events.append(SpeechEnded(self._start * frame_s, self._end * frame_s, waveform))
-        self.forget()
+            events += self.cut()
         return events

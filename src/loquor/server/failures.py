@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import Any
 
 from loquor.errors import CapacityError, InputError, LoquorError, MissingExtra, VoiceError
-from loquor.server.refusals import NotFoundError, RefusedError, UnauthorisedError
+from loquor.server.refusals import IdleError, NotFoundError, RefusedError, TooLargeError, UnauthorisedError
+
+logger = logging.getLogger(__name__)
 
 INVALID = "invalid_request_error"
 
@@ -38,10 +41,20 @@ class Problem:
 KINDS: tuple[tuple[type[LoquorError], int, str | None], ...] = (  # the first that fits
     (UnauthorisedError, 401, "invalid_api_key"),
     (VoiceError, 400, "invalid_voice"),
+    (TooLargeError, 413, "too_large"),
+    (IdleError, 408, "idle"),
     (InputError, 400, None),
     (CapacityError, 400, None),  # of the model's context: of slots it is a RefusedError
     (MissingExtra, 501, "not_installed"),
 )
+
+
+def known(error: Exception) -> LoquorError:
+    """The error, if it is ours; of any other, which is logged, that speech broke off."""
+    if isinstance(error, LoquorError):
+        return error
+    logger.error("speech broke off", exc_info=error)
+    return LoquorError("speech broke off")
 
 
 def problem(error: LoquorError, param: str | None = None) -> Problem:

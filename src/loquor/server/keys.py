@@ -107,6 +107,10 @@ class Guard:
         if path:
             self._refresh(path)
 
+    @property
+    def asks_for_keys(self) -> bool:
+        return self._path is not None
+
     def client(self, headers: Mapping[str, str], given: str | None = None) -> Client:
         """Who sends these headers, or the key `given` where a protocol has another place for it.
 

@@ -17,6 +17,14 @@ class UnauthorisedError(LoquorError):
     """No key, or one that is not known (HTTP 401)."""
 
 
+class TooLargeError(InputError):
+    """A request or a message is larger than one may be (HTTP 413)."""
+
+
+class IdleError(InputError):
+    """What was begun is not gone on with (HTTP 408)."""
+
+
 class NotFoundError(InputError):
     """What was named is not there (HTTP 404); `code` is what programs are told."""
 

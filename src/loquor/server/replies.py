@@ -18,7 +18,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from loquor.audio.streaming import FORMATS, StreamEncoder
+from loquor.audio.streaming import StreamEncoder
 from loquor.engine.speaker import require_text
 from loquor.errors import InputError, LoquorError
 from loquor.server.failures import problem
@@ -47,8 +47,8 @@ class Body(ABC):
 class Sound(Body):
     """The bytes of an audio file, as they come or all at once."""
 
-    def __init__(self, name: str, encoder: StreamEncoder, is_whole: bool) -> None:
-        self.media_type, self._encoder, self._is_whole = FORMATS[name].media_type, encoder, is_whole
+    def __init__(self, media_type: str, encoder: StreamEncoder, is_whole: bool) -> None:
+        self.media_type, self._encoder, self._is_whole = media_type, encoder, is_whole
 
     async def parts(self, live: LiveSession) -> AsyncIterator[bytes]:
         waiting = b""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
+from typing import Protocol
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -33,16 +34,32 @@ def bind(host: str, port: int) -> socket.socket:
             bound.close()
             raise
     except OSError as error:
-        hint = "choose another --port" if port else "choose another --host"
+        hint = "choose another port" if port else "choose another --host"
         raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}", hint=hint) from error
     return bound
 
 
+class Beside(Protocol):
+    """Another port of the same server."""
+
+    async def open(self) -> None: ...
+
+    async def close(self, patience_s: float) -> None:
+        """Let what is on its way arrive, for so long."""
+
+
 class Draining(uvicorn.Server):
     """Told to stop, it takes no more requests, answers /ready with 503, and goes when all has been said; told again,
-    or after `drain_s`, at once."""
+    or after `drain_s`, at once. `beside` opens and closes with it."""
 
-    def __init__(self, app: ASGIApp, admission: Admission, drain_s: float, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        admission: Admission,
+        drain_s: float,
+        on_ready: Callable[[], None],
+        beside: Sequence[Beside] = (),
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -53,14 +70,21 @@ class Draining(uvicorn.Server):
                 timeout_graceful_shutdown=LAST_BYTES_S,
             )
         )
-        self._admission, self._drain_s, self._on_ready = admission, drain_s, on_ready
+        self._admission, self._drain_s, self._on_ready, self._beside = admission, drain_s, on_ready, beside
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        for port in self._beside:
+            await port.open()
         self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for port in self._beside:
+            await port.close(0 if self.force_exit else LAST_BYTES_S)
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Called by a signal, wherever the program just is."""

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 from loquor.engine.playback import Playback
 from loquor.engine.request import Chunk
@@ -24,8 +25,10 @@ from loquor.server.admission import Admission
 from loquor.server.audit import Audit, Entry
 from loquor.server.keys import Client
 from loquor.server.metrics import Metrics
-from loquor.server.synthesis import Voicing, Wish, begin
+from loquor.server.synthesis import Files, Voicing, Wish, at_rate, begin
 from loquor.server.voice_store import AnySpeaker, Transcriber, VoiceStore
+
+SAMPLE_RATE_HZ = 24_000  # of all that is served, whatever the model's is: clients' protocols say so
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Limits:
     patience_s: float = 30.0  # that a request may wait
     buffer_frames: int = 16  # chunks that wait for a listener, then its stream is held
     stall_s: float = 30.0  # that a listener may take nothing, then it is hung up on
+    idle_s: float = 60.0  # that a stream may wait for text which is still to come
     characters: int = 20_000  # of one request
     body_bytes: int = 1 << 20
     upload_bytes: int = 25 << 20
@@ -75,11 +79,15 @@ class LiveSession:
             raise InputError(
                 f"a request may have {self._most_characters} characters", hint="send the rest in another request"
             )
-        self.characters += len(text)
-        self._said.update(text.encode("utf-8", "surrogatepass"))
+        self.note(text)
         self._first_text = self._first_text or time.perf_counter()
         await asyncio.to_thread(self._voicing.push, text)
         self._tell()
+
+    def note(self, text: str) -> None:
+        """What is being said, for the audit line; of an answer, its model's own words as they come."""
+        self.characters += len(text)
+        self._said.update(text.encode("utf-8", "surrogatepass"))
 
     async def flush(self) -> None:
         """What was pushed is a whole utterance: say it to its end."""
@@ -87,6 +95,7 @@ class LiveSession:
 
     async def end(self) -> None:
         """Nothing more will be pushed."""
+        self._first_text = self._first_text or time.perf_counter()
         await asyncio.to_thread(self._voicing.end)
         self._tell()
 
@@ -110,9 +119,10 @@ class LiveSession:
     async def __aiter__(self) -> AsyncIterator[Chunk]:
         """Chunks, until all has been said."""
         await self._begun.wait()
-        async with aclosing(self._voicing.chunks()) as chunks:  # type: ignore[type-var]
+        spoken = at_rate(self._voicing.chunks(), self.playback.sample_rate_hz, self.sample_rate_hz)
+        async with aclosing(spoken) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
-                if self.first_audio_s is None:
+                if self.first_audio_s is None and len(chunk.waveform):
                     self.first_audio_s = time.perf_counter() - self._first_text
                 yield chunk
 
@@ -133,24 +143,32 @@ class Service:
         self.limits, self.audit = limits or Limits(), audit or Audit.off()
         self.admission = Admission(self.limits.slots, self.limits.queue, self.limits.patience_s)
         self.metrics = Metrics(self.admission)
-        self.sample_rate_hz = speaker.sample_rate_hz
+        self.sample_rate_hz = SAMPLE_RATE_HZ
 
     @asynccontextmanager
     async def session(
-        self, wish: Wish, client: Client, protocol: str, told: Callable[[int], None] | None = None
+        self,
+        wish: Wish,
+        client: Client,
+        protocol: str,
+        told: Callable[[int], None] | None = None,
+        start: Callable[[Playback], Voicing] | None = None,
     ) -> AsyncIterator[LiveSession]:
         """Something to be said, from the moment there is a slot until the block ends, which cancels what is unsaid.
 
-        `told` hears of the place in the queue. Raises before the block: NotFoundError for the voice, RefusedError if
+        `told` hears of the place in the queue. `start` begins something other than text in the voice wished for, such
+        as an answer. Raises before the block: NotFoundError for the voice, RefusedError if
         there is no slot in time, VoiceError and InputError as the speaker does.
         """
         request, live, outcome = Request(wish, client, protocol), None, "cancelled"
         try:
-            voice = await asyncio.to_thread(self.voices.find, wish.voice, client)
+            if start is None:
+                voice = await asyncio.to_thread(self.files, wish, client)
+                start = partial(begin, self.speaker, wish, voice)
             async with self.admission.slot(client, told) as ticket:
                 self.metrics.queue_wait.observe(ticket.waited_s)
-                playback = Playback(self.sample_rate_hz, self.limits.buffer_frames)
-                voicing = await asyncio.to_thread(begin, self.speaker, wish, voice, playback)
+                playback = Playback(self.speaker.sample_rate_hz, self.limits.buffer_frames)
+                voicing = await asyncio.to_thread(start, playback)
                 live = LiveSession(
                     request, self.sample_rate_hz, ticket.waited_s, playback, voicing, self.limits.characters
                 )
@@ -174,6 +192,17 @@ class Service:
             async for chunk in live:
                 yield chunk
 
+    def files(self, wish: Wish, client: Client) -> Files:
+        """The file of the voice wished for, or those of a cast; NotFoundError if there is none such, InputError for a
+        cast with a speaker who has none."""
+        if not wish.cast:
+            return self.voices.find(wish.voice, client)
+        found = {speaker: self.voices.find(voice, client) for speaker, voice in wish.cast}
+        files = {speaker: file for speaker, file in found.items() if file}
+        if files and len(files) < len(found):
+            raise InputError("in a cast every speaker has a voice, or none has", hint="name one for each of them")
+        return files or None
+
     def _account(self, request: Request, live: LiveSession | None, outcome: str) -> None:
         """Metrics and the audit line."""
         self.metrics.requests.labels(request.protocol, outcome).inc()
@@ -192,7 +221,7 @@ class Service:
             client=request.client.name,
             protocol=request.protocol,
             model=self.name,
-            voice=request.wish.voice,
+            voice=request.wish.voices,
             seed=request.wish.seed,
             characters=live.characters if live else 0,
             text_sha256=live.text_sha256 if live else "",

@@ -6,14 +6,18 @@ is gathered until its end.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
+from loquor.audio import StreamResampler
 from loquor.engine.converser import NO_LATENTS, Converser
-from loquor.engine.dialogue import DialogueSpeaker
+from loquor.engine.dialogue import Cast, DialogueSpeaker
 from loquor.engine.listening import Listening
 from loquor.engine.playback import Playback
 from loquor.engine.reply import ReplyChunk
@@ -31,12 +35,21 @@ VOICES_KEPT = 32  # read last, of all clients
 
 @dataclass(frozen=True)
 class Wish:
-    """How something is to be said. `voice` is an id or name as its client knows it; None is the model's own choice."""
+    """How something is to be said. `voice` is an id or name as its client knows it; None is the model's own choice.
+
+    A text that is a script has a `cast` instead: its speakers, each with a voice.
+    """
 
     voice: str = "default"
     guidance: float | None = None
     steps: int | None = None
     seed: int = 0
+    cast: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def voices(self) -> str:
+        """Names of all of them, to be read."""
+        return ", ".join(voice for _, voice in self.cast) or self.voice
 
 
 class Voicing(Protocol):
@@ -61,8 +74,17 @@ class Voicing(Protocol):
     def chunks(self) -> AsyncIterator[Chunk]: ...
 
 
-def begin(speaker: AnySpeaker, wish: Wish, voice: Path | None, playback: Playback) -> Voicing:
-    """Start to say something in the voice of a file, or the model's own; raises as the speakers do."""
+Files = Path | Mapping[str, Path] | None  # of one voice, of each speaker's, or none: the model's own choice
+
+
+def begin(speaker: AnySpeaker, wish: Wish, voice: Files, playback: Playback) -> Voicing:
+    """Start to say something in the voice of a file, or of several; raises as the speakers do."""
+    if isinstance(speaker, DialogueSpeaker):
+        cast = _cast(voice)
+        return Gathered(lambda text: speaker.session(text, cast, wish.guidance, wish.steps, wish.seed), playback)
+    if wish.cast:
+        raise InputError("this model has one voice at a time", hint="send what each speaker says as its own turn")
+    assert not isinstance(voice, Mapping), "there is a cast"
     if isinstance(speaker, Speaker):
         named = _prompt(voice, voice.stat().st_mtime_ns) if voice else "default"
         session = speaker.session(named, wish.guidance, wish.steps, wish.seed)
@@ -76,6 +98,16 @@ def _prompt(path: Path, stamp: int) -> Voice:
     """A Realtime voice, read once for each time it was written. Speakers themselves keep every file they are given,
     which is too many where clients bring and delete theirs."""
     return Voice.open(path)
+
+
+def _cast(files: Files) -> Cast:
+    if isinstance(files, Mapping):
+        return {name: _recorded(file) for name, file in files.items()}
+    return _recorded(files) if files else None
+
+
+def _recorded(path: Path) -> RecordedVoice:
+    return _recording(path, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=VOICES_KEPT)
@@ -147,12 +179,19 @@ class Gathered:
                 yield chunk
 
 
-def _starter(
-    speaker: DialogueSpeaker | Converser, wish: Wish, voice: Path | None
-) -> Callable[[str], Listening[Any, Any]]:
-    recording = _recording(voice, voice.stat().st_mtime_ns) if voice else None
-    if isinstance(speaker, DialogueSpeaker):
-        return lambda text: speaker.session(text, recording, wish.guidance, wish.steps, wish.seed)
+async def at_rate(chunks: AsyncIterator[Chunk], from_hz: int, to_hz: int) -> AsyncIterator[Chunk]:
+    """The same speech at another rate, some milliseconds late: its last samples are in a chunk of their own."""
+    resampler, last = StreamResampler(from_hz, to_hz), None
+    async with aclosing(chunks) as spoken:  # type: ignore[type-var]
+        async for chunk in spoken:
+            last = replace(chunk, waveform=torch.from_numpy(resampler.push(chunk.waveform.numpy())))
+            yield last
+    if last and len(rest := resampler.finish()):
+        yield replace(last, waveform=torch.from_numpy(rest), start_s=last.end_s, end_s=last.end_s)
+
+
+def _starter(speaker: Converser, wish: Wish, voice: Path | None) -> Callable[[str], Listening[Any, Any]]:
+    recording = _recorded(voice) if voice else None
     if wish.guidance is not None or wish.steps is not None:
         raise InputError("a VITA-Audio model draws tokens: it knows no guidance and no steps", hint="leave them out")
     heard = (recording.waveform, SAMPLE_RATE_HZ) if recording else None

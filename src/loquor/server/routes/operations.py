@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
+from loquor.server.documentation import ASKING, told
 from loquor.server.refusals import NotFoundError
 from loquor.server.wiring import Server
 
@@ -36,14 +37,14 @@ def router(server: Server) -> APIRouter:
         """For Prometheus."""
         return Response(service.metrics.text(), media_type=METRICS_TYPE)
 
-    @routes.get("/v1/models")
+    @routes.get("/v1/models", responses=told(*ASKING))
     async def models(request: Request) -> dict[str, Any]:
         """The served model, and the names of others that mean it."""
         server.client(request)
         names = dict.fromkeys([service.name, *server.model_aliases])
         return {"object": "list", "data": [_model(name) for name in names]}
 
-    @routes.get("/v1/models/{name:path}")
+    @routes.get("/v1/models/{name:path}", responses=told(*ASKING, 404))
     async def model(name: str, request: Request) -> dict[str, Any]:
         """One of them."""
         server.client(request)

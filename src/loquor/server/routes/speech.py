@@ -8,9 +8,10 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from loquor.audio.streaming import open_encoder
+from loquor.audio.streaming import FORMATS, open_encoder
 from loquor.engine.request import MAX_GUIDANCE, MAX_SEED, MAX_STEPS
 from loquor.errors import InputError
+from loquor.server.documentation import SPEAKING, told
 from loquor.server.refusals import NotFoundError
 from loquor.server.replies import Body, Events, Sound, SpeechResponse
 from loquor.server.synthesis import Wish
@@ -18,6 +19,10 @@ from loquor.server.wiring import Server
 
 REFERENCES = ("ref_audio", "ref_text", "reference_audio")  # of peers; we open no address and no file
 UNHEARD = ("instructions",)  # known, but nothing here follows them
+SPOKEN = {
+    "description": "Audio in the format asked for, or events.",
+    "content": {"audio/*": {}, "text/event-stream": {}},
+}
 
 
 class VoiceId(BaseModel):
@@ -47,16 +52,17 @@ class SpeechBody(BaseModel):
 def router(server: Server) -> APIRouter:
     routes = APIRouter(tags=["speech"])
 
-    @routes.post("/v1/audio/speech", response_class=Response, responses=_RESPONSES)
+    @routes.post("/v1/audio/speech", response_class=Response, responses={200: SPOKEN, **told(*SPEAKING)})
     async def create_speech(body: SpeechBody, request: Request) -> Response:
         """A text as speech: chunks of an audio file as they are made, or server-sent events."""
         client = server.client(request)
         if not server.knows_model(body.model):
             raise NotFoundError(f"there is no model {body.model!r}", "GET /v1/models lists them", "model_not_found")
         _require_nothing_else(body)
-        encoder_of = body.response_format
-        encoder = open_encoder(encoder_of, server.service.sample_rate_hz, is_whole=not body.stream)
-        form: Body = Events(encoder) if body.stream_format == "sse" else Sound(encoder_of, encoder, not body.stream)
+        encoder = open_encoder(body.response_format, server.service.sample_rate_hz, is_whole=not body.stream)
+        form: Body = Events(encoder)
+        if body.stream_format == "audio":
+            form = Sound(FORMATS[body.response_format].media_type, encoder, not body.stream)
         voice = body.voice if isinstance(body.voice, str) else body.voice.id
         wish = Wish(voice, body.cfg_scale, body.steps, body.seed)
         return SpeechResponse(server.service, client, body.input, wish, form, "openai", _ignored(body))
@@ -78,18 +84,3 @@ def _ignored(body: SpeechBody) -> dict[str, str]:
     sent = [name for name in UNHEARD if getattr(body, name)] + list(body.model_extra or {})
     names = [name for name in sent if name.isascii() and name.replace("_", "").isalnum()]
     return {"x-ignored-fields": ", ".join(names)[:200]} if names else {}
-
-
-_RESPONSES: dict[int | str, dict[str, object]] = {
-    200: {
-        "description": "Audio in the format asked for, or events.",
-        "content": {"audio/*": {}, "text/event-stream": {}},
-    },
-    400: {"description": "Something in the request cannot be."},
-    401: {"description": "No API key, or an unknown one."},
-    404: {"description": "No such model or voice."},
-    413: {"description": "The request is too large."},
-    429: {"description": "The key's own limit is reached; Retry-After says for how long."},
-    501: {"description": "The server lacks what this needs."},
-    503: {"description": "All slots speak and the queue is full; Retry-After says for how long."},
-}

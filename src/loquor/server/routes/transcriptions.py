@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from loquor.audio.io import decode
 from loquor.errors import MissingExtra
+from loquor.server.documentation import SPEAKING, told
 from loquor.server.wiring import Server
 
 SAMPLE_RATE_HZ = 16_000  # what recognisers hear
@@ -22,7 +23,12 @@ def router(server: Server) -> APIRouter:
     service = server.service
     routes = APIRouter(tags=["transcriptions"])
 
-    @routes.post("/v1/audio/transcriptions", response_class=Response)
+    @routes.post(
+        "/v1/audio/transcriptions",
+        response_class=Response,
+        responses=told(*SPEAKING),
+        include_in_schema=service.transcriber is not None,
+    )
     async def create_transcription(
         request: Request,
         file: Annotated[UploadFile, File(description="A recording of at most half an hour.")],

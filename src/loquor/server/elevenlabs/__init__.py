@@ -1,0 +1,1 @@
+"""What clients of ElevenLabs' speech ask for, answered by ours; fields as in version 2.78 of their Python package."""

@@ -1,0 +1,1 @@
+"""OpenAI's Realtime API (general availability names): a conversation, or texts to be said, over one WebSocket."""
