@@ -1,0 +1,1 @@
+"""Loquor as the voice of agents that others' frameworks run; each file needs its framework, as an extra."""
