@@ -33,7 +33,7 @@ stage() {
 stage alignment "$out/base" alignment "$steps" 2e-3
 stage one-module "$out/alignment/model" alignment $((steps / 6)) 2e-3
 stage ten-modules "$out/one-module/model" alignment $((steps * 2 / 9)) 1.5e-3
-stage supervised "$out/ten-modules/model" supervised $((steps * 2 / 3)) 5e-4 optimiser.modules_rate=2
+stage supervised "$out/ten-modules/model" supervised $((steps * 4 / 3)) 7e-4 optimiser.modules_rate=2
 
 # What each stage came to: word error rates of listening and speaking, with the modules and without.
 measure() {
