@@ -8,12 +8,12 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "loquor"
 FLOORS = [
     # one part: its files may use each other
-    {"errors", "state", "configs", "checkpoints", "tensor_file", "pickles", "torch_archives"},
+    {"errors", "state", "configs", "checkpoints", "tensor_file", "pickles", "torch_archives", "workers"},
     {"nn", "diffusion", "audio", "text"},
     {"models"},
-    {"voices"},
+    {"voices", "backends"},
     {"engine"},
-    {"training", "evaluation", "server"},
+    {"training", "evaluation", "server", "integrations"},
     {"__init__"},  # the public names
     {"cli"},
 ]

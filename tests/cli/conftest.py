@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,7 @@ from toy import named_voice, toy_config, toy_model, write_toy
 
 def write_model(folder, end_bias):
     """A toy with the published frame of 3200 samples and two voices; long text is several utterances."""
-    config = toy_config(context=2048, utterance_tokens=20)
-    config = replace(config, codec=replace(config.codec, patch_samples=200))
+    config = toy_config(context=2048, utterance_tokens=20, patch_samples=200)
     write_toy(folder, end_bias, config)
     named_voice(toy_model(config), "en-Ada_woman", seed=1).save(folder / "voices" / "en-Ada_woman.safetensors")
     return folder
@@ -95,7 +94,7 @@ class Done:
 def loquor(capfdbinary, monkeypatch, tmp_path):
     """Runs a command as the shell would, in an empty folder: `loquor("speak", "Hello.", stdin=b"")`.
 
-    `streams` replace stdout or stderr.
+    `stdin` is what a pipe holds, or a file to read from; `streams` replace stdout or stderr.
     """
     work = tmp_path / "work"
     work.mkdir()
@@ -104,11 +103,11 @@ def loquor(capfdbinary, monkeypatch, tmp_path):
     def invoke(*arguments, stdin=b"", **streams):
         reading, writing = os.pipe()
         with os.fdopen(writing, "wb") as pipe:
-            pipe.write(stdin)
+            pipe.write(stdin if isinstance(stdin, bytes) else b"")
         monkeypatch.setattr(sys, "argv", ["loquor", *map(str, arguments)])
         capfdbinary.readouterr()
         with os.fdopen(reading) as pipe, as_it_was():
-            for name, stream in ({"stdin": pipe} | streams).items():
+            for name, stream in ({"stdin": pipe if isinstance(stdin, bytes) else stdin} | streams).items():
                 monkeypatch.setattr(sys, name, stream)
             with pytest.raises(SystemExit) as end:
                 run()

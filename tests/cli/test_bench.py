@@ -66,3 +66,25 @@ def test_bench_says_which_families_it_cannot_measure_yet(loquor, toy_folder):
 @pytest.mark.parametrize("option", ["--rounds", "--length", "--threads"])
 def test_bench_counts_from_one(loquor, option):
     assert loquor("bench", "--shape", "vita-toy", option, "0").code == 2
+
+
+def test_bench_compares_the_backends_of_a_realtime_model_alone_and_in_company(loquor):
+    pytest.importorskip("openvino", reason="the fast extra is not installed")
+    done = loquor("bench", "--shape", "realtime-toy", *QUICK, "--backend", "torch", "--backend", "openvino", "--json")
+    found = done.json
+    assert found["settings"]["frames"] == 14
+    subjects = found["measurements"][0]["subjects"]
+    alone, company = ("torch bfloat16", "openvino int8"), ("torch bfloat16, 8 streams", "openvino int8, 8 streams")
+    assert set(subjects) == {*alone, *company}
+    for name, facts in subjects.items():
+        assert set(facts["ratios"]["rtf"]) == {"median", "low", "high"}, name
+        figures = facts["figures"]
+        assert figures["first audio, ms"]["median"] > 0
+        assert figures["text windows, ms/frame"]["median"] < figures["ms/frame"]["median"]
+
+
+def test_bench_says_which_backends_there_are(loquor):
+    done = loquor("bench", "--shape", "realtime-toy", "--backend", "onnx", *QUICK)
+    assert (done.code, "backend 'onnx' is unknown" in done.err) == (1, True)
+    done = loquor("bench", "--shape", "vita-toy", "--backend", "openvino", *QUICK)
+    assert (done.code, "vita-toy runs on torch only, not on openvino" in done.err) == (1, True)

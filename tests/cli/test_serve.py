@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import urllib.request
 
@@ -65,14 +66,30 @@ def test_what_is_wrong_is_told_before_the_model_is_loaded(loquor, toy_folder):
 
 
 def test_a_port_that_is_taken_is_named(loquor, toy_folder):
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         done = loquor("serve", "-m", toy_folder, "--port", port)
     assert done.code == 1 and f"cannot listen on 127.0.0.1:{port}" in done.err
+
+
+def test_home_assistant_has_a_port_of_its_own(served):
+    process, _ = served("--wyoming-port", "0", "--audit-log", "off")
+    port = int(re.search(r"tcp://127\.0\.0\.1:(\d+)", process.stdout.readline())[1])
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client, client.makefile("rb") as answers:
+        client.sendall(b'{"type": "describe"}\n')
+        assert json.loads(answers.readline())["type"] == "info"
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_keys_and_a_port_without_them_exclude_each_other(loquor, toy_folder):
+    loquor("keys", "add", "ada", "--file", "keys.json")
+    done = loquor("serve", "-m", toy_folder, "--keys", "keys.json", "--wyoming-port", "0")
+    assert done.code == 1
+    assert "whoever reaches that port could speak without one" in done.err and "--wyoming-without-keys" in done.err
 
 
 def test_keys_are_made_listed_and_removed(loquor):

@@ -37,6 +37,7 @@ def test_json_has_the_figures(loquor, toy_folder):
     figures = done.json
     assert (done.code, done.err) == (0, "")
     assert (figures["file"], figures["seed"], figures["sample_rate_hz"]) == ("speech.wav", 3, 24_000)
+    assert figures["voice"] == "Toy"  # the model's default
     assert figures["seconds"] == pytest.approx(FRAME_S)
     assert figures["rtf"] == pytest.approx(figures["compute_s"] / figures["seconds"])
     assert 0 < figures["first_audio_ms"] <= 1000 * figures["compute_s"] + 1e-6

@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from loquor.errors import CheckpointError, ConfigError, InputError
-from loquor.models.adapter import AdapterChoice, AppliedAdapter, read_adapter
+from loquor.models.adapter import AppliedAdapter, read_adapter
+from loquor.models.adapter_choice import AdapterChoice
 from loquor.models.longform.adapter import LAYOUT, apply_adapter
 from loquor.models.longform.checkpoint import export_longform, load_longform
 from loquor.models.longform.model import LongformModel

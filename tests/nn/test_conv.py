@@ -141,3 +141,22 @@ def test_a_stream_that_goes_on_must_be_cut_at_the_stride() -> None:
 def test_a_kernel_that_the_stride_does_not_divide_is_refused() -> None:
     with pytest.raises(ConfigError, match="kernel 7 needs a stride that divides it, got 2"):
         CausalConv1d(1, 1, kernel=7, stride=2)
+
+
+@given(
+    channels=st.integers(1, 5),
+    kernel=st.integers(1, 7),
+    length=st.integers(1, 20),
+    bias=st.booleans(),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+)
+@settings(max_examples=40)
+def test_tap_by_tap_a_depthwise_convolution_is_the_same(channels, kernel, length, bias, dtype) -> None:
+    conv = DepthwiseCausalConv1d(channels, kernel, bias)
+    randomise(conv, 0)
+    conv, x = conv.to(dtype), torch.randn(2, length, channels, generator=torch.Generator().manual_seed(1)).to(dtype)
+    learning = conv(x)
+    with torch.no_grad():
+        speaking = conv(x)
+    assert learning.requires_grad and speaking.dtype is dtype
+    torch.testing.assert_close(speaking, learning.detach(), rtol=0.02 if dtype is torch.bfloat16 else 0, atol=EXACT)

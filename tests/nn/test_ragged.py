@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loquor.nn import ragged
 from loquor.nn.attention import LayerCache
 from loquor.nn.qwen2 import Decoder, Qwen2Config
-from loquor.nn.ragged import Feed, Pass, product, ragged_layer
+from loquor.nn.ragged import Feed, Pass, ragged_layer
 from toy import randomise
 
 CONFIG = Qwen2Config(
@@ -52,22 +50,3 @@ def test_a_pass_gives_each_stream_what_it_gets_alone(plans, slots):
         if length:
             alone = DECODER(inputs[slot][None])[0]
             torch.testing.assert_close(torch.cat(done[slot]), alone, atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("rows", [1, 2, 11])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("has_onednn", [False, True])
-def test_a_product_is_the_same_whoever_computes_it(rows, dtype, has_onednn, monkeypatch):
-    monkeypatch.setattr(ragged, "ONEDNN", has_onednn and ragged.ONEDNN)
-    draw = torch.Generator().manual_seed(0)
-    x, weight, bias = (torch.randn(*shape, generator=draw).to(dtype) for shape in ((rows, 24), (40, 24), (40,)))
-    with torch.no_grad():
-        y = product(x, weight, bias)
-    tolerance = 1e-5 if dtype is torch.float32 else 0.1
-    torch.testing.assert_close(y.float(), x.float() @ weight.float().T + bias.float(), atol=tolerance, rtol=tolerance)
-
-
-def test_a_product_that_learns_has_gradients():
-    weight = torch.randn(4, 3, requires_grad=True)
-    product(torch.ones(2, 3), weight).sum().backward()
-    assert weight.grad is not None and torch.equal(weight.grad, torch.full((4, 3), 2.0))

@@ -71,7 +71,7 @@ def replay(model: RealtimeModel, golden: Golden, run: str) -> Replay:
     noise, scale = golden[f"{run}/noise"], torch.tensor([float(facts["cfg_scale"])])
     step_noise = golden[f"{run}/step_noise"] if stochastic else None
 
-    state = voice_state(model, preset_of(golden))
+    state, memory = voice_state(model, preset_of(golden)), model.init_decoder()
     position = int(state.speech.length[0])
     limit = position + facts["max_new_tokens"]
     ids = golden[f"{run}/text_ids"].flatten().tolist()
@@ -94,7 +94,7 @@ def replay(model: RealtimeModel, golden: Golden, run: str) -> Replay:
             guidance = Guidance(state.negative_condition.clone(), scale)
             latent = sampler(state.condition.clone(), noise[frame][None], guidance, fresh)
             done.latents.append(latent)
-            done.frame_audio.append(model.decode(latent, state))
+            done.frame_audio.append(model.decode(latent[:, None], memory))
             done.sequence.append(SPEECH_IN_SEQUENCE)
             done.frames_in_audio += not has_ended
             position += 1

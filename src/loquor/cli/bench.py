@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EXAMPLES = examples(
+    "loquor bench --shape realtime-0.5b --threads 1 --threads 2",
     "loquor bench --shape vita-0.5b",
     "loquor bench ./VITA-Audio-Boost --rounds 9 --threads 1 --threads 2",
     "loquor bench --shape vita-0.5b --json --plot bench.svg > bench.json",
@@ -33,7 +34,7 @@ ShapeOption = Annotated[
         "--shape",
         metavar="NAME",
         help="Instead of a model, one of this shape with random weights, the same arithmetic without a download: "
-        "vita-0.5b, vita-7b, or vita-toy to try the command itself.",
+        "realtime-0.5b, vita-0.5b, vita-7b, or realtime-toy and vita-toy to try the command itself.",
     ),
 ]
 Rounds = Annotated[int, typer.Option("--rounds", min=1, help="Quiet rounds to count; at most twice as many are tried.")]
@@ -41,7 +42,15 @@ Threads = Annotated[
     list[int] | None,
     typer.Option("--threads", min=1, help="Threads to compute with; may be given again.  [default: as torch has it]"),
 ]
-Length = Annotated[int, typer.Option("--length", min=1, help="Tokens that are counted of a go, at least.")]
+Length = Annotated[int, typer.Option("--length", min=1, help="Tokens, or frames, that are counted of a go, at least.")]
+Backends = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--backend",
+        help="Of Realtime models: torch or openvino; may be given again, the first is what others are compared with.  "
+        "[default: all that are installed]",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, every round in it.")]
 Plot = Annotated[
     Path | None, typer.Option("--plot", metavar="FILE", help="Also draw the parts as stacked bars (svg, png, pdf).")
@@ -59,6 +68,7 @@ def bench(  # noqa: PLR0913, PLR0917 - a command's options
     threads: Threads = None,
     dtype: DtypeOption = None,
     length: Length = 56,
+    backend: Backends = None,
     as_json: Json = False,
     plot: Plot = None,
 ) -> None:
@@ -66,8 +76,8 @@ def bench(  # noqa: PLR0913, PLR0917 - a command's options
 
     What is compared takes turns in one process, round after round: a figure is the median over rounds, a comparison
     the median of the ratios within each, with its range. Rounds that other programs disturbed are not counted. Of
-    VITA-Audio: each schedule, only rows of audio computed where audio is said, and with all rows, against plain
-    decoding.
+    Realtime models: each backend, a stream alone and eight at once. Of VITA-Audio: each schedule, only rows of audio
+    computed where audio is said, and with all rows, against plain decoding.
     """
     if (model is None) == (shape is None):
         raise typer.BadParameter("name a model, or a --shape, not both", param_hint="MODEL")
@@ -80,7 +90,11 @@ def bench(  # noqa: PLR0913, PLR0917 - a command's options
     from loquor.evaluation.speed.protocol import measure
 
     chosen = dtype and dtype.value
-    found = bench_of_shape(shape, chosen, length) if shape else bench_of_folder(model_folder(model), chosen, length)
+    found = (
+        bench_of_shape(shape, chosen, length, backend or ())
+        if shape
+        else bench_of_folder(model_folder(model), chosen, length, backend or ())
+    )
     measurements = [measure(found.subjects, rounds, n, _tell) for n in threads or [torch.get_num_threads()]]
     if plot:
         draw(found, measurements, plot)

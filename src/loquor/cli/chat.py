@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,6 +87,7 @@ def chat(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
     """
     _require_sense(turns, output, (mic, play, barge_in, text_only), as_json)
     from loquor.cli.answers import Answers, Outlet
+    from loquor.cli.texts import typed_lines
 
     converser = open_converser(model, device, audio_tokenizer, watermark)
     conversation = _conversation(converser, system, history)
@@ -102,7 +101,7 @@ def chat(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
 
         converse(answers, barge_in)
     else:
-        for turn in turns or _typed():
+        for turn in turns or typed_lines():
             answers.answer(*question_of(turn))
     if as_json:
         print_json(answers.facts)
@@ -121,19 +120,6 @@ def _require_sense(
         raise typer.BadParameter("there is no sound to write or play", param_hint="--text-only")
     if as_json and output == "-":
         raise typer.BadParameter("stdout carries the sound already", param_hint="--json")
-
-
-def _typed() -> Iterator[str]:
-    """Lines from standard input that say something; on a terminal, with a sign that we wait."""
-    is_terminal = sys.stdin.isatty()
-    while True:
-        if is_terminal:
-            print("> ", end="", file=sys.stderr, flush=True)
-        line = sys.stdin.readline()
-        if not line:
-            return
-        if line.strip():
-            yield line.strip()
 
 
 def question_of(turn: str) -> list[str | Path]:

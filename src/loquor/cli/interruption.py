@@ -42,3 +42,15 @@ def when_interrupted(act: Callable[[], None]) -> Iterator[None]:
         if told:
             act()
         raise
+
+
+@contextmanager
+def forgiven(act: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C ends the block, not the program: then call `act`, and go on behind it."""
+    try:
+        yield
+    except BaseException:
+        if told != [signal.SIGINT]:
+            raise
+        told.clear()
+        act()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,14 +12,19 @@ import typer
 
 from loquor.cli.console import MODEL_HELP, AdapterOption, WatermarkOption, examples
 from loquor.cli.conversing import TokenizerOption
+from loquor.cli.optimize import Backend, BackendOption, choosing
 
 if TYPE_CHECKING:
+    import socket
+
     from loquor.audio import Waveform
     from loquor.engine.converser import Converser
     from loquor.engine.dialogue import DialogueSpeaker
     from loquor.engine.speaker import Speaker
     from loquor.server.service import Limits, Service
     from loquor.server.voice_store import Transcriber
+    from loquor.server.wiring import Server
+    from loquor.server.wyoming.listener import Listener
 
     AnySpeaker = Speaker | DialogueSpeaker | Converser
 
@@ -27,6 +33,7 @@ EXAMPLES = examples(
     "loquor serve --host 0.0.0.0 --keys keys.json",
     "loquor serve -m ./VibeVoice-Realtime-0.5B --device cuda --slots 32",
     "loquor serve --transcriber moonshine --audit-log audit.jsonl",
+    "loquor serve --host 0.0.0.0 --wyoming-port 10200",
 )
 KEYS_HELP = "Ask for API keys: those of this file, which `loquor keys add` writes.  [default: anybody may ask]"
 VOICES_HELP = "Where uploaded voices are kept.  [default: `server-voices` in the user's data folder]"
@@ -39,6 +46,10 @@ TRANSCRIBER_HELP = (
     "served here."
 )
 ORIGIN_HELP = "Let pages of this origin ask (CORS), such as https://example.org; may be given again."
+WYOMING_HELP = (
+    "Also speak Wyoming, for Home Assistant, at this port of the same host; its clients have no keys.  [default: no]"
+)
+OPEN_WYOMING_HELP = "With --keys: let whoever reaches the Wyoming port in without one."
 AUDIT_HELP = "Add a line for each synthesis to this file; - is stderr, off is nowhere."
 
 Model = Annotated[str | None, typer.Option("-m", "--model", help=MODEL_HELP)]
@@ -56,6 +67,8 @@ Voices = Annotated[Path | None, typer.Option("--voices", metavar="FOLDER", help=
 Aliases = Annotated[Path | None, typer.Option("--voice-aliases", metavar="FILE", help=ALIASES_HELP)]
 TranscriberName = Annotated[str | None, typer.Option("--transcriber", metavar="NAME", help=TRANSCRIBER_HELP)]
 Origins = Annotated[list[str] | None, typer.Option("--allow-origin", metavar="URL", help=ORIGIN_HELP)]
+WyomingPort = Annotated[int | None, typer.Option("--wyoming-port", min=0, max=65535, help=WYOMING_HELP)]
+OpenWyoming = Annotated[bool, typer.Option("--wyoming-without-keys", help=OPEN_WYOMING_HELP)]
 AuditLog = Annotated[str, typer.Option("--audit-log", metavar="FILE", help=AUDIT_HELP)]
 
 
@@ -68,6 +81,7 @@ def serve(  # noqa: PLR0913, PLR0917 - an argument for each thing an operator ma
     adapter: AdapterOption = None,
     audio_tokenizer: TokenizerOption = None,
     device: Device = "cpu",
+    backend: BackendOption = Backend.auto,
     host: Host = "127.0.0.1",
     port: Port = 8000,
     slots: Slots = 8,
@@ -81,16 +95,20 @@ def serve(  # noqa: PLR0913, PLR0917 - an argument for each thing an operator ma
     voice_aliases: Aliases = None,
     transcriber: TranscriberName = None,
     allow_origin: Origins = None,
+    wyoming_port: WyomingPort = None,
+    wyoming_without_keys: OpenWyoming = False,
     audit_log: AuditLog = "-",
     watermark: WatermarkOption = True,
 ) -> None:
     """Serve a model to many listeners.
 
     It speaks OpenAI's API (POST /v1/audio/speech and /v1/audio/voices; /v1/audio/transcriptions with --transcriber),
-    and tells of itself at /health, /ready and /metrics. Told to stop, it takes no more requests, and goes when all has
-    been said; told again, at once.
+    with --wyoming-port Home Assistant's, and tells of itself at /health, /ready and /metrics. Told to stop, it takes no
+    more requests, and goes when all has been said; told again, at once.
     """
     _require_extra()
+    if wyoming_port is not None:
+        _require_wyoming(needs_key=keys is not None and not wyoming_without_keys)
     from loquor.server.app import create_app
     from loquor.server.keys import Guard
     from loquor.server.running import Draining, bind
@@ -101,19 +119,24 @@ def serve(  # noqa: PLR0913, PLR0917 - an argument for each thing an operator ma
         slots=slots, queue=queue, patience_s=patience, characters=max_characters, upload_bytes=max_upload * 10**6
     )
     guard = Guard(keys)
-    with bind(host, port) as bound:  # what is wrong with either is told before the model is loaded
+    with bind(host, port) as bound, _bind(host, wyoming_port) as wyoming:  # before the model is loaded
         import loquor
 
-        speaker = loquor.load(
-            model, device, adapter=adapter or (), audio_tokenizer=audio_tokenizer, watermark=watermark
-        )
+        with choosing(backend) as choice:
+            speaker = loquor.load(
+                model,
+                device,
+                adapter=adapter or (),
+                audio_tokenizer=audio_tokenizer,
+                watermark=watermark,
+                backend=choice,
+            )
         service = _service(speaker, model, limits, Places(voices, voice_aliases, audit_log), transcriber)
         _warm_up(speaker)
         facts = {"version": loquor.__version__}
-        app = create_app(Server(service, guard, origins=tuple(allow_origin or ()), facts=facts))
-        address = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
-        told = partial(_say_where, address, slots, keys is not None)
-        Draining(app, service.admission, drain, told).run(sockets=[bound])
+        server = Server(service, guard, origins=tuple(allow_origin or ()), facts=facts)
+        told = partial(_say_where, _addresses(host, bound, wyoming), slots, keys is not None)
+        Draining(create_app(server), service.admission, drain, told, _beside(server, wyoming)).run(sockets=[bound])
 
 
 @dataclass(frozen=True)
@@ -171,13 +194,51 @@ def _warm_up(speaker: AnySpeaker) -> None:
     next(speaker.stream("One."), None)
 
 
-def _say_where(address: str, slots: int, needs_key: bool) -> None:
+def _bind(host: str, port: int | None) -> AbstractContextManager[socket.socket | None]:
+    """A second port, if one is wanted."""
+    from loquor.server.running import bind
+
+    return nullcontext() if port is None else bind(host, port)
+
+
+def _beside(server: Server, wyoming: socket.socket | None) -> list[Listener]:
+    if wyoming is None:
+        return []
+    from loquor.server.wyoming.listener import Listener
+
+    return [Listener(server, wyoming)]
+
+
+def _addresses(host: str, *bound: socket.socket | None) -> list[str]:
+    """Where they listen: HTTP, then Wyoming."""
+    place = f"[{host}]" if ":" in host else host
+    return [f"{kind}://{place}:{s.getsockname()[1]}" for kind, s in zip(("http", "tcp"), bound, strict=True) if s]
+
+
+def _say_where(addresses: list[str], slots: int, needs_key: bool) -> None:
+    address, *wyoming = addresses
     key = " -H 'Authorization: Bearer KEY'" if needs_key else ""
     typer.echo(f"Loquor speaks at {address} to {slots} at once; Ctrl-C stops it. Try:")
     typer.echo(
         f"curl -s {address}/v1/audio/speech{key} -H 'Content-Type: application/json' "
         '-d \'{"model": "loquor", "input": "Good morning."}\' -o speech.mp3'
     )
+    for other in wyoming:
+        typer.echo(f"For Home Assistant (Wyoming): {other}")
+
+
+def _require_wyoming(needs_key: bool) -> None:
+    from importlib.util import find_spec
+
+    from loquor.errors import ConfigError, MissingExtra
+
+    if needs_key:
+        raise ConfigError(
+            "Wyoming's clients have no keys: with --wyoming-port, whoever reaches that port could speak without one",
+            hint="--wyoming-without-keys lets them; or leave out --keys or --wyoming-port",
+        )
+    if not find_spec("wyoming"):
+        raise MissingExtra("--wyoming-port needs the wyoming package", hint="pip install 'loquor[serve,wyoming]'")
 
 
 def _require_extra() -> None:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from loquor.cli.bar import Part, terminal_bar
 from loquor.cli.checking import CheckOption, SelfCheck, TriesOption
 from loquor.cli.console import MODEL_HELP, AdapterOption, WatermarkOption, examples, print_json
 from loquor.cli.conversing import TokenizerOption
+from loquor.cli.optimize import Backend, BackendOption, choosing
 
 if TYPE_CHECKING:
     from loquor.audio import Sink
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     AnySpeaker = Speaker | DialogueSpeaker | Converser
 
 DEFAULT_OUTPUT = "speech.wav"
+SPOKEN = "{task.fields[seconds]:.1f} s spoken, real-time factor {task.fields[rtf]:.2f}"
 EXAMPLES = examples(
     'loquor speak "Good morning."',
     "loquor speak -f chapter.txt -o chapter.mp3",
@@ -77,6 +80,7 @@ def speak(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
     steps: Steps = None,
     seed: Seed = 0,
     device: Device = "cpu",
+    backend: BackendOption = Backend.auto,
     check: CheckOption = False,
     check_tries: TriesOption = 3,
     watermark: WatermarkOption = True,
@@ -97,7 +101,15 @@ def speak(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
 
     target = output or (None if play else DEFAULT_OUTPUT)
     sampling = {"guidance": guidance, "steps": steps, "seed": seed}
-    speaker = loquor.load(model, device, adapter=adapter or (), audio_tokenizer=audio_tokenizer, watermark=watermark)
+    with choosing(backend) as choice:
+        speaker = loquor.load(
+            model,
+            device,
+            adapter=adapter or (),
+            audio_tokenizer=audio_tokenizer,
+            watermark=watermark,
+            backend=choice,
+        )
     report = _say(speaker, source, Outlets(target, play), voice, sampling, listener)
     if as_json:
         print_json(asdict(report) | ({"check": listener.as_dict()} if listener else {}))
@@ -177,7 +189,7 @@ def _text(text: str | None, file: str | None) -> str | Iterator[str]:
     return file_text(file) if file is not None else argument_text(text or "")
 
 
-def _spoken(speaker: AnySpeaker, text: str | Iterator[str], voice: str, sampling: dict[str, Any]) -> Iterator[Chunk]:
+def spoken(speaker: AnySpeaker, text: str | Iterator[str], voice: str, sampling: dict[str, Any]) -> Iterator[Chunk]:
     """Chunks of speech; only a Realtime model speaks while the text is still coming."""
     from loquor.engine.dialogue import DialogueSpeaker
     from loquor.engine.speaker import Speaker
@@ -193,14 +205,19 @@ def _spoken(speaker: AnySpeaker, text: str | Iterator[str], voice: str, sampling
     return speaker.stream("".join(text), own, seed=sampling["seed"])
 
 
-def _comment(speaker: AnySpeaker, voice: str) -> str:
+def comment(speaker: AnySpeaker, voice: str) -> str:
     """What a file of this speech says of itself."""
     from loquor.audio.provenance import Provenance
+
+    name = voice_name(speaker, voice)
+    return Provenance(speaker.name, "" if name == "default" else name).comment
+
+
+def voice_name(speaker: AnySpeaker, voice: str) -> str:
+    """Who speaks; of a Realtime model the voice itself also for "default", of others what was asked for."""
     from loquor.engine.speaker import Speaker
 
-    if isinstance(speaker, Speaker):
-        voice = speaker.voice_path(voice).stem
-    return Provenance(speaker.name, "" if voice == "default" else voice).comment
+    return speaker.voice_path(voice).stem if isinstance(speaker, Speaker) else voice
 
 
 def _say(
@@ -211,28 +228,27 @@ def _say(
     sampling: dict[str, Any],
     listener: SelfCheck | None = None,
 ) -> Report:
-    from loquor.cli.progress import progress_bar
-    from loquor.engine.speech import Progress
     from loquor.errors import InputError
 
     watch, frames, seconds, elapsed, first_ms = Watch(), 0, 0.0, 0.0, 0.0
     characters = len(text) if isinstance(text, str) else None
     with ExitStack() as stack:
-        sinks = outlets.open(stack, speaker.sample_rate_hz, _comment(speaker, voice))
-        draw = stack.enter_context(progress_bar(characters))
-        speak_on = listener.stream if listener else _spoken
+        sinks = outlets.open(stack, speaker.sample_rate_hz, comment(speaker, voice))
+        bar = stack.enter_context(terminal_bar(Part.bar, SPOKEN))
+        bar.show("", 0, characters, seconds=0.0, rtf=0.0)
+        speak_on = listener.stream if listener else spoken
         stream = speak_on(speaker, watch.started_by(text), voice, sampling)
         for chunk in stack.enter_context(closing(stream)):  # type: ignore[type-var]
             frames, seconds, elapsed = frames + 1, chunk.end_s, watch.elapsed_s
             first_ms = first_ms or 1000 * elapsed
             for sink in sinks:
                 sink.write(chunk.waveform.cpu().numpy())
-            draw(Progress(frames, seconds, elapsed / seconds), chunk.text_end)
+            bar.show("", chunk.text_end, characters, seconds=seconds, rtf=elapsed / seconds)
         if not frames:
             raise InputError("the text holds nothing that can be spoken", hint="give at least one word")
     return Report(
         file=outlets.target if outlets.target != "-" else None,
-        voice=voice,
+        voice=voice_name(speaker, voice),
         seed=sampling["seed"],
         sample_rate_hz=speaker.sample_rate_hz,
         seconds=seconds,

@@ -41,6 +41,19 @@ def piped_text() -> Iterator[str]:
     return _decoded(iter(lambda: os.read(descriptor, PIPE_BYTES), b""), "standard input")
 
 
+def typed_lines() -> Iterator[str]:
+    """Lines from standard input that say something; on a terminal, with a sign that we wait."""
+    is_terminal = sys.stdin.isatty()
+    while True:
+        if is_terminal:
+            print("> ", end="", file=sys.stderr, flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            return
+        if line.strip():
+            yield line.strip()
+
+
 def _decoded(pieces: Iterator[bytes], source: str) -> Iterator[str]:
     """Bytes to text, characters that straddle two pieces included; a byte order mark is dropped."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")()

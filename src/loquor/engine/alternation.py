@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from loquor.errors import ConfigError
-from loquor.nn.ragged import product
+from loquor.nn.linear import product
 
 
 class Place(Enum):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from loquor.backends.interface import Draw
 from loquor.diffusion.noise import Noise
-from loquor.diffusion.sample import Guidance, Sampler
-from loquor.diffusion.solver import SolverConfig, solver_plan
+from loquor.diffusion.sample import Guidance
+from loquor.diffusion.solver import SolverConfig, SolverPlan, solver_plan
 from loquor.engine.request import Sampling
-from loquor.nn.diffusion_head import DiffusionHead, Modulation
+from loquor.nn.diffusion_head import DiffusionHeadConfig
 
 
 class Sampled(Protocol):
@@ -26,10 +27,10 @@ class Sampled(Protocol):
 
 
 class LatentSampler:
-    """A head with the solver plans that streams have asked for."""
+    """A head with the solver plans that streams have asked for; `bind` gives what draws latents by one of them."""
 
-    def __init__(self, head: DiffusionHead) -> None:
-        self.head = head
+    def __init__(self, head: DiffusionHeadConfig, bind: Callable[[SolverPlan], Draw]) -> None:
+        self.head, self.bind = head, bind
         self.with_steps = lru_cache(maxsize=16)(self._sampler)
 
     def __call__(self, streams: Sequence[Sampled], conditions: Tensor, negatives: Tensor) -> Tensor:
@@ -38,7 +39,7 @@ class LatentSampler:
         for i, stream in enumerate(streams):
             sampling = stream.sampling
             groups.setdefault((sampling.steps, sampling.stochastic, sampling.guidance != 1.0), []).append(i)
-        latents = conditions.new_empty(len(streams), self.head.config.latent_size)
+        latents = conditions.new_empty(len(streams), self.head.latent_size)
         for (steps, stochastic, guided), rows in groups.items():
             draws = torch.stack([_draws(streams[i], steps if stochastic else 0, latents.shape[1]) for i in rows])
             scale = torch.tensor([streams[i].sampling.guidance for i in rows])
@@ -50,15 +51,14 @@ class LatentSampler:
             )
         return latents
 
-    def _sampler(self, steps: int, stochastic: bool) -> Sampler[Modulation]:
-        head = self.head.config
+    def _sampler(self, steps: int, stochastic: bool) -> Draw:
         config = SolverConfig(
-            beta_schedule=head.ddpm_beta_schedule,
-            num_train_timesteps=head.ddpm_num_steps,
-            prediction_type=head.prediction_type,
+            beta_schedule=self.head.ddpm_beta_schedule,
+            num_train_timesteps=self.head.ddpm_num_steps,
+            prediction_type=self.head.prediction_type,
             algorithm_type="sde-dpmsolver++" if stochastic else "dpmsolver++",
         )
-        return Sampler(self.head, solver_plan(config, steps))
+        return self.bind(solver_plan(config, steps))
 
 
 def _draws(stream: Sampled, steps: int, size: int) -> Tensor:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from loquor.engine.backend import TORCH, Choice
 from loquor.engine.hub import download
 from loquor.engine.speaker import Speaker
 from loquor.errors import CheckpointError, ConfigError
-from loquor.models import DTYPES, EMBEDDED, LONGFORM, VITA, Adapters, adapter_choices, family_of
+from loquor.models import DTYPES, EMBEDDED, LONGFORM, REALTIME, VITA, Adapters, adapter_choices, family_of
 
 if TYPE_CHECKING:
     from loquor.engine.audio_tokenizer import Place
@@ -26,13 +27,14 @@ WANTED = ["*.json", "*.safetensors"]  # never a pickle, never code
 DEVICES = ("cpu", "cuda", "auto")
 
 
-def load(
+def load(  # noqa: PLR0913, PLR0917 - an argument for each thing there is to say of a model
     model: str | Path | None = None,
     device: str = "cpu",
     dtype: str | None = None,
     adapter: Adapters = (),
     audio_tokenizer: Place | None = None,
     watermark: bool = True,
+    backend: str | Choice = "auto",
 ) -> Speaker | DialogueSpeaker | Converser:
     """A speaker: the embedded voice, that of a checkpoint folder, or of a hub repository `org/name[@revision]`.
 
@@ -41,10 +43,12 @@ def load(
     cuda, or auto (cuda if there is one). `dtype` is float32, bfloat16 or float16; None means what the files hold, but
     on the CPU float32 for Realtime models, and for others in float16. `adapter` is one or several, each `path` or
     `path@strength`, merged into the model's weights. `watermark` False leaves out the mark by which speech can be known
-    for generated; a warning says so. Raises CheckpointError if there is no sound model of that name, or an adapter does
-    not fit it or changes nothing, ConfigError for a family, device or dtype that is not supported.
+    for generated; a warning says so. `backend`, of Realtime models, is torch, openvino (eight bits, on processors; an
+    optimised model is made if there is none), or auto: openvino where that model is there, and nothing else that is
+    asked for speaks against it. Raises CheckpointError if there is no sound model of that name, or an adapter does
+    not fit it or changes nothing, ConfigError for a family, device, dtype or backend that is not supported.
     """
-    place = _device(device)
+    place = device_of(device)
     if dtype is not None and dtype not in DTYPES:
         raise ConfigError(f"dtype {dtype!r} is not supported", hint=f"one of {', '.join(DTYPES)}")
     adapter_choices(adapter)  # a mistake in them is found before the model is fetched and read
@@ -52,6 +56,9 @@ def load(
     family = family_of(folder)
     if audio_tokenizer is not None and family is not VITA:
         raise ConfigError(f"{folder} is a {family.name} model, which has no audio tokenizer", hint="leave it out")
+    choice = backend if isinstance(backend, Choice) else Choice(backend)
+    if choice.backend == "openvino" and family is not REALTIME:
+        raise ConfigError(f"{folder} is a {family.name} model, which runs on torch only", hint="leave the backend out")
     speaker: Speaker | DialogueSpeaker | Converser
     if family is LONGFORM:
         from loquor.engine.dialogue import DialogueSpeaker
@@ -64,7 +71,9 @@ def load(
             raise ConfigError(f"VITA-Audio models take no adapters: {folder}")
         speaker = Converser.open(folder, place, chosen, audio_tokenizer, from_hub=not _is_folder(model))
     else:
-        speaker = Speaker.open(folder, place, chosen or (torch.float32 if place == "cpu" else None), adapter)
+        choice = TORCH if dtype and choice.backend == "auto" else choice  # who names a type wants that one
+        wanted = chosen or (torch.float32 if place == "cpu" else None)
+        speaker = Speaker.open(folder, place, wanted, adapter, choice)
     speaker.watermark = watermark
     if not watermark:
         logger.warning("the watermark is off: by its sound, this speech cannot be known for generated")
@@ -98,7 +107,8 @@ def _is_folder(model: str | Path | None) -> bool:
     return model is not None and Path(model).expanduser().is_dir()
 
 
-def _device(device: str) -> str:
+def device_of(device: str) -> str:
+    """cpu or cuda, for cpu, cuda or auto (cuda if there is one); ConfigError if there is none such here."""
     if device not in DEVICES:
         raise ConfigError(f"device {device!r} is not supported", hint=f"one of {', '.join(DEVICES)}")
     has_cuda = device != "cpu" and torch.cuda.is_available()

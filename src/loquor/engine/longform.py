@@ -13,12 +13,14 @@ import zlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from loquor.diffusion.noise import Noise, SeededNoise
+from loquor.diffusion.sample import Sampler
 from loquor.engine.latents import LatentSampler
 from loquor.engine.request import LongformFrame, Sampling
 from loquor.errors import CapacityError
@@ -68,7 +70,7 @@ class LongformBatch:
         self.device = model.embedding.weight.device
         self.choices = sorted({special.start, special.end, special.frame, special.eos})  # of two equals the first wins
         self.choice_weights = model.token_weights[self.choices]  # [4, H], all of the token head that is ever needed
-        self.sampler = LatentSampler(model.head)
+        self.sampler = LatentSampler(model.config.head, partial(Sampler, model.head))
         self.clear()
 
     def clear(self) -> None:

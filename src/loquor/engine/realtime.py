@@ -3,27 +3,34 @@
 Per stream the published order holds: a window of text is read, a window of frames is spoken, until the end classifier
 fires or a limit is reached; positions, noise and windows are the stream's own, so what it says does not depend on who
 shares the batch. A stream that lacks text for its next window waits; it never speaks ahead of a text still open.
-Streams join and leave at frame boundaries.
+Streams join and leave at frame boundaries. Sound may follow its latent by a few frames: where the backend is pipelined,
+the decoder works beside the next steps, which hand out what has become ready; only first sounds are waited for.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from loquor.backends.interface import RealtimeBackend
 from loquor.diffusion.noise import Noise, SeededNoise
+from loquor.engine.decoding import GROUP, DecodingStage
 from loquor.engine.latents import LatentSampler
 from loquor.engine.request import RealtimeFrame, Sampling
 from loquor.errors import CapacityError
-from loquor.models.realtime.model import RealtimeModel, RealtimeState
+from loquor.models.codec import StackState
+from loquor.models.realtime.model import RealtimeState
 from loquor.text.tokenizer import Token
 
 T = TypeVar("T")
+MOST_TO_COME = 2 * GROUP  # frames of a stream without their sound: some are decoded, as many wait
 RUNAWAY_FACTOR, RUNAWAY_FRAMES = 2.5, 30  # frames allowed: so many times those of the text windows, and a few
 
 
@@ -42,10 +49,13 @@ class Stream:
     finish: str | None = None
     frames: int = 0
     windows: int = 0  # text windows read
+    text_start: int = 0  # characters before the utterance
     text_end: int = 0
     position: int = 0  # of the upper layers, as the limit counts
     limit: int = 0
     left: int = 0  # frames left in the speech window
+    ending: str | None = None  # how its frames end, of which some may wait for their sound; then it has finished
+    memory: StackState | None = None  # the decoder's; None: it has made no sound
 
     def feed(self, tokens: Sequence[Token]) -> None:
         self.pending.extend(tokens)
@@ -63,81 +73,134 @@ class Stream:
         return [t.id for t in tokens]
 
 
+@dataclass(frozen=True)
+class Said:
+    """A frame that lacks its sound."""
+
+    stream: Stream
+    frame: Callable[[Tensor], RealtimeFrame]  # of its waveform
+    sound: Future[Tensor]
+    is_first: bool
+
+
 class RealtimeBatch:
     """Streams that share every pass of one model. Not thread-safe: one thread steps it."""
 
-    def __init__(self, model: RealtimeModel) -> None:
-        self.model = model
-        self.device = model.types.weight.device
+    def __init__(self, backend: RealtimeBackend) -> None:
+        self.backend, self.config = backend, backend.config
+        self.sampler = LatentSampler(self.config.head, backend.sampler)
+        self.decoding = DecodingStage(backend)
         self.clear()
-        self.sampler = LatentSampler(model.head)
 
     def clear(self) -> None:
         """Drop all streams."""
-        self.streams: list[Stream] = []
+        self.rows: list[Stream] = []  # of the state: streams whose frames have not ended
         self.state: RealtimeState | None = None
+        self.said: list[Said] = []
+
+    @property
+    def streams(self) -> list[Stream]:
+        """All that have joined and not ended."""
+        ending = {one.stream: None for one in self.said if one.stream.ending}  # each once, in order
+        return [*self.rows, *ending]
+
+    def prepare(self, sampling: Sampling) -> None:
+        """Make what streams of this sampling will need, so that the first of them does not wait for it."""
+        self.sampler.with_steps(sampling.steps, sampling.stochastic)
 
     def join(self, stream: Stream) -> None:
         """Let `stream` take part from the next frame on; CapacityError if its voice fills the context."""
-        context = self.model.config.speech.max_position_embeddings
+        context = self.config.speech.max_position_embeddings
         stream.position = int(stream.state.speech.length[0])
         room = context - stream.position
-        if room < self.model.config.text_window + 1:
+        if room < self.config.text_window + 1:
             raise CapacityError(f"the voice takes {stream.position} of the context's {context} positions")
         stream.limit = stream.position + min(room, stream.sampling.max_new_tokens or room)
         stream.noise = stream.noise or SeededNoise(stream.sampling.seed)
         self.state = RealtimeState.join([self.state, stream.state]) if self.state else stream.state.clone()
-        self.streams.append(stream)
+        self.rows.append(stream)
 
     @torch.no_grad()
     def step(self) -> list[tuple[Stream, RealtimeFrame]]:
-        """One frame of every stream that can speak; streams that have ended are gone afterwards."""
+        """One frame of every stream that can speak; streams that have ended are gone afterwards.
+
+        Where the backend is pipelined, some frames may be those of earlier steps, or still to come.
+        """
         self._leave()
         self._read()
         self._leave()
-        rows = [i for i, s in enumerate(self.streams) if s.left and not s.held]
-        spoken = self._on(rows, self._speak) if rows else []
+        rows = [i for i, s in enumerate(self.rows) if s.left and not s.held]
+        if rows:
+            self._on(rows, self._speak)
         self._leave()
-        return spoken
+        return self._hand_out(has_spoken=bool(rows))
 
     @property
     def can_speak(self) -> bool:
         """Whether a step would do anything."""
-        return any(s.cancelled or (self.is_ready(s) and not s.held) for s in self.streams)
+        return bool(self.said) or any(s.cancelled or (self.is_ready(s) and not s.held) for s in self.rows)
 
     def is_ready(self, stream: Stream) -> bool:
-        """Whether `stream` has something to say: frames of its window are left, or it can read the next."""
-        return stream.left > 0 or stream.can_read(self.model.config.text_window)
+        """Whether `stream` has something to say: a sound is to come, frames of its window are left, or it can read."""
+        is_sounding = any(one.stream is stream for one in self.said)
+        return is_sounding or stream.left > 0 or stream.can_read(self.config.text_window)
 
     def _leave(self) -> None:
-        """Drop the streams that ended or were cancelled."""
+        """Drop the streams that were cancelled, and have those speak no more that ended."""
         for stream in self.streams:
-            if stream.cancelled and not stream.finish:
-                stream.finish = "cancelled"
-        keep = [i for i, s in enumerate(self.streams) if not s.finish]
-        if len(keep) < len(self.streams):
+            if stream.cancelled:
+                stream.ending = stream.finish = "cancelled"
+        self.said = [one for one in self.said if not one.stream.cancelled]
+        gone = [s for s in self.rows if s.ending]
+        if gone:
             assert self.state is not None
+            keep = [i for i, s in enumerate(self.rows) if not s.ending]
             self.state = self.state.select(self._tensor(keep)) if keep else None
-            self.streams = [self.streams[i] for i in keep]
+            self.rows = [self.rows[i] for i in keep]
+        self._finish(gone)
+
+    def _finish(self, streams: Iterable[Stream]) -> None:
+        """Those of `streams` that have ended and been heard are through."""
+        sounding = {one.stream for one in self.said}
+        for stream in streams:
+            if stream not in sounding:
+                stream.finish = stream.ending
+
+    def _hand_out(self, has_spoken: bool) -> list[tuple[Stream, RealtimeFrame]]:
+        """The frames whose sound is there, in order. Waited for are first ones, those of a stream that has too many
+        to come, and, if nothing else was done, the next."""
+        to_come = Counter(one.stream for one in self.said)
+        handed, kept, waiting = list[tuple[Stream, RealtimeFrame]](), list[Said](), set[Stream]()
+        for one in self.said:
+            is_needed = one.is_first or to_come[one.stream] >= MOST_TO_COME or not (has_spoken or handed)
+            if one.stream not in waiting and (is_needed or one.sound.done()):
+                to_come[one.stream] -= 1
+                handed.append((one.stream, one.frame(one.sound.result())))
+            else:
+                waiting.add(one.stream)  # what comes behind it has to wait as well
+                kept.append(one)
+        self.said = kept
+        self._finish(stream for stream, _ in handed)
+        return handed
 
     def _on(self, rows: list[int], work: Callable[[list[Stream], RealtimeState], T]) -> T:
         """`work` on some rows of the batch, in place when these are all."""
         assert self.state is not None
         with self.state.part(rows) as part:
-            return work([self.streams[i] for i in rows], part)
+            return work([self.rows[i] for i in rows], part)
 
     def _read(self) -> None:
         """Give each stream at a window's boundary its next text."""
-        size = self.model.config.text_window
+        size = self.config.text_window
         rows, windows = [], []
-        for i, stream in enumerate(self.streams):
+        for i, stream in enumerate(self.rows):
             if stream.left or stream.held or not stream.can_read(size):
                 continue
             ids = stream.take(size)
             if ids and stream.position > stream.limit:
-                stream.finish = "limit"
+                stream.ending = "limit"
                 continue
-            stream.left = self.model.config.speech_window
+            stream.left = self.config.speech_window
             if ids:
                 rows.append(i)
                 windows.append(ids)
@@ -145,38 +208,38 @@ class RealtimeBatch:
             width = max(map(len, windows))
             padded = self._tensor([ids + [0] * (width - len(ids)) for ids in windows])
             lengths = self._tensor([len(ids) for ids in windows])
-            self._on(rows, lambda _, state: self.model.read(padded, state, lengths))
+            self._on(rows, lambda _, state: self.backend.read(padded, state, lengths))
 
     def _tensor(self, numbers: list[int] | list[list[int]]) -> Tensor:
-        return torch.tensor(numbers, device=self.device)
+        assert self.state is not None
+        return torch.tensor(numbers, device=self.state.condition.device)
 
-    def _speak(self, streams: list[Stream], state: RealtimeState) -> list[tuple[Stream, RealtimeFrame]]:
+    def _speak(self, streams: list[Stream], state: RealtimeState) -> None:
         conditions, negatives = state.condition.clone(), state.negative_condition.clone()
         latents = self.sampler(streams, conditions, negatives)
-        waveforms = self.model.decode(latents, state).float().cpu()
-        logits = self.model.hear(latents, state).tolist()
-        spoken = []
+        sounds = self.decoding.submit(streams, latents)
+        logits = self.backend.hear(latents, state).tolist()
         for i, stream in enumerate(streams):
             stream.position += 1
             stream.frames += 1
             stream.left -= 1
             fed_back = stream.position <= stream.limit
-            stream.finish = self._finish(stream, logits[i]) if fed_back else "limit"
-            frame = RealtimeFrame(
-                waveform=waveforms[i],
+            stream.ending = self._ending(stream, logits[i]) if fed_back else "limit"
+            frame = partial(
+                RealtimeFrame,
                 latent=latents[i],
                 condition=conditions[i],
                 negative_condition=negatives[i],
                 end_logit=logits[i] if fed_back else None,
+                text_start=stream.text_start,
                 text_end=stream.text_end,
-                finish=stream.finish,
+                finish=stream.ending,
             )
-            spoken.append((stream, frame))
-        return spoken
+            self.said.append(Said(stream, frame, sounds[i], is_first=stream.frames == 1))
 
-    def _finish(self, stream: Stream, end_logit: float) -> str | None:
+    def _ending(self, stream: Stream, end_logit: float) -> str | None:
         if end_logit > 0:  # sigmoid above 0.5
             return "end"
-        allowed = RUNAWAY_FACTOR * self.model.config.speech_window * stream.windows + RUNAWAY_FRAMES
+        allowed = RUNAWAY_FACTOR * self.config.speech_window * stream.windows + RUNAWAY_FRAMES
         over = stream.sampling.max_new_tokens is None and stream.text_closed and stream.frames >= allowed
         return "runaway" if over else None

@@ -63,6 +63,7 @@ class RealtimeFrame(Frame):
     """A frame of an utterance whose text may still arrive."""
 
     end_logit: float | None  # None: the frame was not fed back, the limit was reached
+    text_start: int  # characters before the utterance
     text_end: int  # characters read so far
 
 
@@ -83,3 +84,5 @@ class Chunk:
     end_s: float
     text_end: int  # characters of the text read before this was spoken
     features: Tensor | None = None  # [N, S], semantic; only long-form models hear themselves
+    text_start: int = 0  # characters before the utterance it is of
+    finish: str | None = None  # how that utterance ends with it: end, limit, runaway; None: it goes on, or nobody knows

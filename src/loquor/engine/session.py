@@ -64,7 +64,7 @@ class Session(FrameListening[Stream]):
             if stream is None:
                 if not piece.tokens:
                     continue
-                stream = Stream(self._state, self._sampling)
+                stream = Stream(self._state, self._sampling, text_start=piece.tokens[0].start)
             stream.feed(piece.tokens)
             stream.text_closed = piece.is_last
             if self._stream is None:
@@ -81,4 +81,6 @@ class Session(FrameListening[Stream]):
             start_s=start_s,
             end_s=start_s + self._frame_s,
             text_end=frame.text_end,
+            text_start=frame.text_start,
+            finish=frame.finish,
         )

@@ -6,12 +6,15 @@ import asyncio
 import textwrap
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from loquor.backends.interface import RealtimeBackend
 from loquor.configs import read_json
+from loquor.engine.backend import TORCH, Choice, openvino_backend
 from loquor.engine.hub import model_name
 from loquor.engine.realtime import RealtimeBatch
 from loquor.engine.request import Chunk, Sampling
@@ -40,28 +43,53 @@ UTTERANCE_STRETCH = 3  # a sentence may be this many times longer than `utteranc
 class Speaker:
     """Speaks with one model. All methods may be called from any thread; they share the model and one batch."""
 
-    def __init__(self, model: RealtimeModel, tokenizer: TextTokenizer, folder: Path | None = None) -> None:
-        if tokenizer.vocab_size > model.config.text.vocab_size:
+    def __init__(
+        self,
+        backend: RealtimeBackend,
+        tokenizer: TextTokenizer,
+        folder: Path | None = None,
+        load_model: Callable[[], RealtimeModel] | None = None,
+    ) -> None:
+        """`backend` is the model, or what runs it; then `load_model` loads the model itself, if it is ever needed."""
+        if tokenizer.vocab_size > backend.config.text.vocab_size:
             raise ConfigError(
-                f"the tokenizer has {tokenizer.vocab_size} ids, the model {model.config.text.vocab_size}",
+                f"the tokenizer has {tokenizer.vocab_size} ids, the model {backend.config.text.vocab_size}",
                 hint="this model needs another tokenizer: is its tokenizer.json missing?",
             )
-        self.model, self.tokenizer, self.folder = model, tokenizer, folder
+        self.backend, self.config, self.tokenizer, self.folder = backend, backend.config, tokenizer, folder
+        self._load_model = load_model
         self.sample_rate_hz = SAMPLE_RATE_HZ
         self.watermark = True  # what listeners get is marked as made here
         defaults = folder / DEFAULTS_FILE if folder else None
         self.defaults = read_json(defaults) if defaults and defaults.exists() else {}
-        self._worker = Worker(RealtimeBatch(model))
+        batch = RealtimeBatch(backend)
+        batch.prepare(self._sampling(None, None, 0))
+        self._worker = Worker(batch)
         self._voices: dict[Path, tuple[str, RealtimeState]] = {}
 
     @classmethod
     def open(
-        cls, folder: Path, device: str = "cpu", dtype: torch.dtype | None = None, adapter: Adapters = ()
+        cls,
+        folder: Path,
+        device: str = "cpu",
+        dtype: torch.dtype | None = None,
+        adapter: Adapters = (),
+        choice: Choice = TORCH,
     ) -> Speaker:
         """The speaker of a checkpoint folder, with adapters merged into its weights."""
+        if optimised := openvino_backend(folder, choice, _obstacle(device, dtype, adapter)):
+            return cls(optimised, load_tokenizer(folder), folder, partial(load_realtime, folder, torch.float32))
         model = load_realtime(folder, dtype)
         REALTIME.merge(model, adapter)
         return cls(model.to(device), load_tokenizer(folder), folder)
+
+    @cached_property
+    def model(self) -> RealtimeModel:
+        """The torch model: what makes voices, whatever runs it. With another backend it is loaded here."""
+        if self._load_model:
+            return self._load_model()
+        assert isinstance(self.backend, RealtimeModel)
+        return self.backend
 
     @property
     def name(self) -> str:
@@ -70,7 +98,7 @@ class Speaker:
 
     @property
     def frame_s(self) -> float:
-        return self.model.config.codec.hop_samples / self.sample_rate_hz
+        return self.config.codec.hop_samples / self.sample_rate_hz
 
     @property
     def voices(self) -> list[str]:
@@ -88,7 +116,7 @@ class Speaker:
         """An open session: push text into it, take chunks out of it. None takes the model's own default."""
         sampling = sampling or self._sampling(guidance, steps, seed)
         name, state = self._voice(voice)
-        config = self.model.config
+        config = self.config
         room = config.speech.max_position_embeddings - int(state.speech.length[0])
         whole = max(1, int(CONTEXT_SHARE * room / (1 + config.speech_window / config.text_window)))
         soft = min(whole, config.utterance_tokens or whole)
@@ -186,12 +214,12 @@ class Speaker:
         """Name and state of a voice; states of files are kept."""
         if isinstance(voice, Voice):
             voice.require_model(self.fingerprint)
-            return voice.name, voice_state(self.model, voice.tensors)
+            return voice.name, voice_state(self.backend, voice.tensors)
         path = self.voice_path(voice)
         if path not in self._voices:
             opened = Voice.open(path)
             opened.require_model(self.fingerprint)
-            self._voices[path] = (opened.name, voice_state(self.model, opened.tensors))
+            self._voices[path] = (opened.name, voice_state(self.backend, opened.tensors))
         return self._voices[path]
 
     def voice_path(self, name: str) -> Path:
@@ -211,7 +239,16 @@ class Speaker:
     @property
     def fingerprint(self) -> Fingerprint:
         """Which voices fit this model."""
-        return fingerprint_of(self.model.config)
+        return fingerprint_of(self.config)
+
+
+def _obstacle(device: str, dtype: torch.dtype | None, adapter: Adapters) -> str:
+    """What only torch can do of what is wanted; empty if nothing."""
+    if device != "cpu":
+        return f"it computes on the processor, not on {device}"
+    if dtype not in (None, torch.float32):
+        return f"it computes in eight bits, not in {str(dtype).removeprefix('torch.')}"
+    return "adapters are merged into torch's weights (loquor convert --adapter makes one model)" if adapter else ""
 
 
 def fingerprint_of(config: RealtimeConfig) -> Fingerprint:

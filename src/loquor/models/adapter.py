@@ -123,25 +123,6 @@ class AppliedAdapter:
     parts: tuple[AppliedPart, ...]
 
 
-@dataclass(frozen=True)
-class AdapterChoice:
-    """An adapter and how much of it, as users write it: `path`, or `path@0.8`."""
-
-    folder: Path
-    strength: float = 1.0
-
-    @classmethod
-    def parse(cls, text: str | Path) -> AdapterChoice:
-        """InputError if what follows the @ is no number and the whole is no folder."""
-        folder, at, strength = str(text).rpartition("@")
-        if not at or Path(text).is_dir():
-            return cls(Path(text).expanduser())
-        try:
-            return cls(Path(folder).expanduser(), float(strength))
-        except ValueError:
-            raise InputError(f"{strength!r} is no strength", hint=f"such as {folder}@0.8") from None
-
-
 def merge_adapter(
     model: nn.Module, entries: Sequence[Entry], layout: AdapterLayout, folder: Path, strength: float = 1.0
 ) -> AppliedAdapter:

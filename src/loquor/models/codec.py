@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from loquor.configs import MOST, require_int
 from loquor.errors import ConfigError
 from loquor.nn.conv import CausalConv1d, CausalConvTranspose1d, ConvState, DepthwiseCausalConv1d
+from loquor.nn.linear import Linear
 from loquor.nn.norm import RMSNorm
 from loquor.state import State
 
@@ -139,8 +140,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, dim: int, expansion: int) -> None:
         super().__init__()
-        self.up = nn.Linear(dim, expansion * dim)
-        self.down = nn.Linear(expansion * dim, dim)
+        self.up = Linear(dim, expansion * dim)
+        self.down = Linear(expansion * dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.down(F.gelu(self.up(x)))

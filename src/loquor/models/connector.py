@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from loquor.checkpoints import Entry, same
+from loquor.nn.linear import Linear
 from loquor.nn.norm import RMSNorm
 
 
@@ -12,9 +13,9 @@ class Connector(nn.Module):
 
     def __init__(self, in_dim: int, dim: int) -> None:
         super().__init__()
-        self.inward = nn.Linear(in_dim, dim)
+        self.inward = Linear(in_dim, dim)
         self.norm = RMSNorm(dim, eps=1e-6)
-        self.outward = nn.Linear(dim, dim)
+        self.outward = Linear(dim, dim)
 
     def forward(self, features: Tensor) -> Tensor:
         """Latents or semantic features [..., D] to embeddings [..., H]."""

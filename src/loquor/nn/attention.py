@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from loquor.nn.linear import Linear
 from loquor.state import State
 
 GROWTH = 256  # positions a full cache grows by at least
@@ -70,21 +71,28 @@ class Positions:
     """Where the tokens of one pass stand in a cache; computed once for all layers."""
 
     index: Tensor  # [B, T] positions in the cache
-    mask: Tensor  # [B, 1, T, span] True where a query sees a key
+    mask: Tensor | None  # [B, 1, share * T, span] what is added to a query's scores: 0 for keys it sees; None: all
     span: int  # positions of the cache that any row sees
 
 
-def locate(cache: KVCache, steps: int) -> Positions:
-    """The next `steps` positions of every stream in `cache`, which is given room for them."""
-    device = cache.length.device
+def locate(cache: KVCache, steps: int, share: int = 1) -> Positions:
+    """The next `steps` positions of every stream in `cache`, which is given room for them; `share` queries stand beside
+    each other for each key head."""
+    device, lengths = cache.length.device, cache.length.tolist()
     index = cache.length[:, None] + torch.arange(steps, device=device)
-    span = int(index[:, -1].max()) + 1
+    span = max(lengths) + steps
     cache.reserve(span)
-    return Positions(index=index, mask=(torch.arange(span, device=device) <= index[..., None])[:, None], span=span)
+    if steps == 1 and min(lengths) == max(lengths):
+        return Positions(index, None, span)
+    is_future = torch.arange(span, device=device) > index[..., None]
+    mask = torch.zeros(is_future.shape, dtype=cache.layers[0].keys.dtype, device=device)
+    mask = mask.masked_fill_(is_future, -torch.inf)[:, None]
+    return Positions(index, mask.repeat(1, 1, share, 1) if steps > 1 else mask, span)
 
 
 class RotaryTable(nn.Module):
-    """Cosines and sines of the rotary angles, computed in fp32."""
+    """Cosines and sines of the rotary angles, computed in fp32; the first half of the sines is negative, as `rotate`
+    wants it."""
 
     def __init__(self, head_dim: int, theta: float) -> None:
         super().__init__()
@@ -94,14 +102,14 @@ class RotaryTable(nn.Module):
         """Positions [B, T] to cos, sin [B, 1, T, D]."""
         exponent = torch.arange(0, self.head_dim, 2, dtype=torch.float32, device=positions.device) / self.head_dim
         angles = positions[..., None].float() * (1.0 / self.theta**exponent)
-        angles = torch.cat([angles, angles], -1)[:, None]
-        return angles.cos().to(dtype), angles.sin().to(dtype)
+        cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
+        return torch.cat([cos, cos], -1)[:, None], torch.cat([-sin, sin], -1)[:, None]
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """x [B, H, T, D] turned by its position."""
-    half = x.shape[-1] // 2
-    return x * cos + torch.cat([-x[..., half:], x[..., :half]], -1) * sin
+    first, second = x.chunk(2, -1)
+    return torch.addcmul(x * cos, torch.cat([second, first], -1), sin)
 
 
 class Attention(nn.Module):
@@ -110,8 +118,8 @@ class Attention(nn.Module):
     def __init__(self, dim: int, heads: int, kv_heads: int, head_dim: int) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_dim = heads, kv_heads, head_dim
-        self.qkv = nn.Linear(dim, (heads + 2 * kv_heads) * head_dim)
-        self.out = nn.Linear(heads * head_dim, dim, bias=False)
+        self.qkv = Linear(dim, (heads + 2 * kv_heads) * head_dim)
+        self.out = Linear(heads * head_dim, dim, bias=False)
 
     def init_state(self, batch: int, capacity: int) -> LayerCache:
         empty = self.qkv.weight.new_zeros(batch, self.kv_heads, capacity, self.head_dim)
@@ -130,8 +138,8 @@ class Attention(nn.Module):
         """
         batch, length, _ = x.shape
         qkv = self.qkv(x).view(batch, length, -1, self.head_dim).transpose(1, 2)
-        q, k, v = qkv.split([self.heads, self.kv_heads, self.kv_heads], 1)
-        q, k = rotate(q, *rotation), rotate(k, *rotation)
+        qk, v = qkv.split([self.heads + self.kv_heads, self.kv_heads], 1)
+        q, k = torch.split(rotate(qk, *rotation), [self.heads, self.kv_heads], 1)
         if caches:
             sizes = [len(where.index) for _, where in caches]
             rows = zip(caches, *(torch.split(x, sizes) for x in (q, k, v)), strict=True)
@@ -145,16 +153,15 @@ class Attention(nn.Module):
         """Write the new keys and values, then attend to all. Queries that share a key head stand beside each other
         in time, so keys are never repeated."""
         batch, _, length, dim = q.shape
-        rows = torch.arange(batch, device=q.device)[:, None]
+        places = where.index[:, None, :, None].expand_as(k)
         for past, new in ((cache.keys, k), (cache.values, v)):
-            past.transpose(1, 2)[rows, where.index] = new.transpose(1, 2).to(past.dtype)  # autocast makes some narrower
+            past.scatter_(2, places, new.to(past.dtype))  # autocast makes some narrower
         group = self.heads // self.kv_heads
-        mask = where.mask.repeat(1, 1, group, 1) if length > 1 else where.mask
         y = F.scaled_dot_product_attention(
             q.reshape(batch, self.kv_heads, group * length, dim),
             cache.keys[:, :, : where.span],
             cache.values[:, :, : where.span],
-            attn_mask=mask,
+            attn_mask=where.mask,
         )
         return y.view(batch, self.heads, length, dim)
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from loquor.errors import ConfigError
+from loquor.nn.linear import product
 from loquor.state import State
 
 
@@ -62,7 +63,7 @@ class CausalConv1d(nn.Module):
         blocks = x.reshape(x.shape[0], x.shape[1] // self.stride, self.stride * self.in_channels)
         count = blocks.shape[1] - self.taps + 1
         window = torch.cat([blocks[:, i : i + count] for i in range(self.taps)], -1)
-        return F.linear(window, self.weight, self.bias)
+        return product(window, self.weight, self.bias)
 
 
 class DepthwiseCausalConv1d(nn.Module):
@@ -81,7 +82,20 @@ class DepthwiseCausalConv1d(nn.Module):
     def forward(self, x: Tensor, state: ConvState | None = None) -> Tensor:
         """x [B, T, C] to [B, T, C]."""
         x = _continue(x, self.past_samples, state)
-        return F.conv1d(x.transpose(1, 2), self.weight, self.bias, groups=self.channels).transpose(1, 2)
+        if torch.is_grad_enabled() or x.device.type != "cpu":
+            return F.conv1d(x.transpose(1, 2), self.weight, self.bias, groups=self.channels).transpose(1, 2)
+        return self._by_tap(x)
+
+    def _by_tap(self, x: Tensor) -> Tensor:
+        """The same, one tap after the other, summed in fp32: a CPU's library turns all to another layout and back,
+        which takes longer."""
+        steps, x32 = x.shape[1] - self.past_samples, x.float()
+        first, *others = self.weight[:, 0].t().float().contiguous()
+        now = x32[:, :steps]
+        y = now * first if self.bias is None else torch.addcmul(self.bias.float(), now, first)
+        for i, tap in enumerate(others, 1):
+            y.addcmul_(x32[:, i : i + steps], tap)
+        return y.to(x.dtype)
 
 
 class CausalConvTranspose1d(nn.Module):
@@ -104,6 +118,6 @@ class CausalConvTranspose1d(nn.Module):
         """x [B, T, C_in] to [B, T * stride, C_out]."""
         batch, length, _ = x.shape
         x = _continue(x, 1, state)
-        y = F.linear(torch.cat([x[:, :-1], x[:, 1:]], -1), self.weight)
+        y = product(torch.cat([x[:, :-1], x[:, 1:]], -1), self.weight)
         y = y.view(batch, length * self.stride, self.out_channels)
         return y if self.bias is None else y + self.bias

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from loquor.configs import MOST, require_int
 from loquor.errors import ConfigError
+from loquor.nn.linear import Linear
 from loquor.nn.norm import RMSNorm
 from loquor.nn.qwen2 import GatedFeedForward
 
@@ -25,7 +26,7 @@ FREQUENCIES = 256  # sinusoids of a timestep, half of them cosines
 LONGEST_PERIOD = 10_000.0
 TIME_INIT_STD = 0.02
 
-Modulation = tuple[Tensor, ...]  # one tensor a layer [R, 3H], the last for the output [R, 2H]
+Modulation = tuple[tuple[Tensor, ...], ...]  # a layer's shift, factor and gate [R, H]; last, the output's first two
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,8 @@ class TimeEmbedding(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(FREQUENCIES, dim, bias=False)
-        self.fc2 = nn.Linear(dim, dim, bias=False)
+        self.fc1 = Linear(FREQUENCIES, dim, bias=False)
+        self.fc2 = Linear(dim, dim, bias=False)
 
     def forward(self, timesteps: Tensor) -> Tensor:
         """timesteps [N], floating, in the model's dtype, to [N, H]."""
@@ -100,19 +101,23 @@ class TimeEmbedding(nn.Module):
 
 
 class HeadLayer(nn.Module):
-    """x + gate * ffn(norm(x) * (1 + scale) + shift)."""
+    """x + gate * ffn(norm(x) * (1 + scale) + shift); the norm's weight and 1 + scale are one factor."""
 
     def __init__(self, config: DiffusionHeadConfig) -> None:
         super().__init__()
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.ffn = GatedFeedForward(config.hidden_size, config.ffn_size)
-        self.modulation = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=False)
+        self.modulation = Linear(config.hidden_size, 3 * config.hidden_size, bias=False)
 
-    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
-        """x [R, H], modulation [R, 3H]."""
-        shift, scale, gate = modulation.chunk(3, dim=-1)
-        y: Tensor = x + gate * self.ffn(self.norm(x) * (1 + scale) + shift)
-        return y
+    def modulate(self, activated: Tensor) -> tuple[Tensor, ...]:
+        """The condition with time, activated, [..., H], to shift, factor and gate [..., H]."""
+        shift, scale, gate = self.modulation(activated).chunk(3, dim=-1)
+        return shift, (1 + scale) * self.norm.weight, gate
+
+    def forward(self, x: Tensor, modulation: tuple[Tensor, ...]) -> Tensor:
+        """x [R, H]."""
+        shift, factor, gate = modulation
+        return torch.addcmul(x, gate, self.ffn(torch.addcmul(shift, self.norm.normalised(x), factor)))
 
 
 class HeadOutput(nn.Module):
@@ -121,13 +126,18 @@ class HeadOutput(nn.Module):
     def __init__(self, config: DiffusionHeadConfig) -> None:
         super().__init__()
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps, affine=False)
-        self.modulation = nn.Linear(config.hidden_size, 2 * config.hidden_size, bias=False)
-        self.latent_out = nn.Linear(config.hidden_size, config.latent_size, bias=False)
+        self.modulation = Linear(config.hidden_size, 2 * config.hidden_size, bias=False)
+        self.latent_out = Linear(config.hidden_size, config.latent_size, bias=False)
 
-    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
-        """x [R, H], modulation [R, 2H], to [R, D]."""
-        shift, scale = modulation.chunk(2, dim=-1)
-        y: Tensor = self.latent_out(self.norm(x) * (1 + scale) + shift)
+    def modulate(self, activated: Tensor) -> tuple[Tensor, ...]:
+        """As a layer does, without a gate."""
+        shift, scale = self.modulation(activated).chunk(2, dim=-1)
+        return shift, 1 + scale
+
+    def forward(self, x: Tensor, modulation: tuple[Tensor, ...]) -> Tensor:
+        """x [R, H] to [R, D]."""
+        shift, factor = modulation
+        y: Tensor = self.latent_out(torch.addcmul(shift, self.norm(x), factor))
         return y
 
 
@@ -137,8 +147,8 @@ class DiffusionHead(nn.Module):
     def __init__(self, config: DiffusionHeadConfig) -> None:
         super().__init__()
         self.config = config
-        self.latent_in = nn.Linear(config.latent_size, config.hidden_size, bias=False)
-        self.condition_in = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        self.latent_in = Linear(config.latent_size, config.hidden_size, bias=False)
+        self.condition_in = Linear(config.hidden_size, config.hidden_size, bias=False)
         self.time_embedding = TimeEmbedding(config.hidden_size)
         self.layers = nn.ModuleList(HeadLayer(config) for _ in range(config.head_layers))
         self.output = HeadOutput(config)
@@ -168,7 +178,8 @@ class DiffusionHead(nn.Module):
     def modulations(self, time_embeddings: Tensor, condition: Tensor) -> list[Modulation]:
         """[N, H] and condition [R, H] to one modulation for each of N steps, each layer's in a single product."""
         every_step = self._modulation(self.condition_in(condition) + time_embeddings[:, None])
-        return list(zip(*every_step, strict=True))
+        layers = [zip(*(t.unbind() for t in of_layer), strict=True) for of_layer in every_step]
+        return list(zip(*layers, strict=True))
 
     def predict(self, noisy: Tensor, modulation: Modulation) -> Tensor:
         """noisy [R, D] to the velocity [R, D]."""
@@ -180,9 +191,9 @@ class DiffusionHead(nn.Module):
         return y
 
     def _modulation(self, condition: Tensor) -> Modulation:
-        """condition with time [..., H] to each layer's [..., 3H] and the output's [..., 2H]."""
+        """condition with time [..., H] to tensors [..., H]."""
         activated = F.silu(condition)
-        return tuple(modulator(activated) for modulator in self._modulators())
+        return (*(layer.modulate(activated) for layer in self._layers()), self.output.modulate(activated))
 
     def _modulators(self) -> list[nn.Linear]:
         return [*(layer.modulation for layer in self._layers()), self.output.modulation]

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class RMSNorm(nn.Module):
@@ -15,6 +16,9 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim)) if affine else None
 
     def forward(self, x: Tensor) -> Tensor:
-        x32 = x.float()
-        y = (x32 * torch.rsqrt(x32.square().mean(-1, keepdim=True) + self.eps)).to(x.dtype)
+        y = self.normalised(x)
         return y if self.weight is None else y * self.weight
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """x / rms(x), not yet times the weight."""
+        return F.rms_norm(x, x.shape[-1:], None, self.eps).to(x.dtype)

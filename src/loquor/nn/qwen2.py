@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from loquor.configs import MOST, require_int
 from loquor.errors import ConfigError
 from loquor.nn.attention import Attention, KVCache, LayerCache, Positions, RotaryTable, locate
+from loquor.nn.linear import Linear
 from loquor.nn.norm import RMSNorm
 
 
@@ -74,8 +75,8 @@ class GatedFeedForward(nn.Module):
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
-        self.gate_up = nn.Linear(dim, 2 * hidden, bias=False)
-        self.down = nn.Linear(hidden, dim, bias=False)
+        self.gate_up = Linear(dim, 2 * hidden, bias=False)
+        self.down = Linear(hidden, dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up(x).chunk(2, -1)
@@ -129,7 +130,8 @@ class Decoder(nn.Module):
         other in a single pass (say, positive and negative branch); `lengths` [B] then says how many of the T inputs
         are real in each row (all, if None): what is computed behind them is meaningless and leaves no trace.
         """
-        located = [(state, locate(state, x.shape[1])) for state in states]
+        share = self.config.num_attention_heads // self.config.num_key_value_heads
+        located = [(state, locate(state, x.shape[1], share)) for state in states]
         device = x.device
         index = torch.cat([w.index for _, w in located]) if located else torch.arange(x.shape[1], device=device)[None]
         rotation = self.rotary(index, x.dtype)

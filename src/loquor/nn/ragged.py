@@ -16,9 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from loquor.nn.attention import Attention, LayerCache, rotate
+from loquor.nn.linear import product
 from loquor.nn.qwen2 import DecoderLayer
-
-ONEDNN = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 @dataclass(frozen=True)
@@ -88,15 +87,6 @@ def ragged_layer(
     x = x + ragged_attention(layer.attention, layer.attention_norm(x), rotation, cache, where)
     gate, up = product(layer.ffn_norm(x), layer.ffn.gate_up.weight).chunk(2, -1)
     return x + product(F.silu(gate) * up, layer.ffn.down.weight)
-
-
-def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x [..., D] times weight [M, D], plus bias. Where no gradient is wanted, in float32 on a CPU, torch rearranges all
-    weights for each product, which takes longer than reading them, up to several times; oneDNN, inside it, does not."""
-    if ONEDNN and x.dtype is torch.float32 and x.device.type == "cpu" and not torch.is_grad_enabled():
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-        return y
-    return F.linear(x, weight, bias)
 
 
 def ragged_attention(

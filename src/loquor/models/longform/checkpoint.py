@@ -26,8 +26,6 @@ from loquor.models.longform.names import EMBEDDING, HUGGINGFACE, ORIGINAL, TOKEN
 from loquor.models.outline import Headers, Outline, outline
 from loquor.models.qwen2_keys import qwen2_keys
 
-MODEL_TYPE = "vibevoice"
-
 
 @dataclass(frozen=True)
 class Layout:

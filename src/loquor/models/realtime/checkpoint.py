@@ -15,13 +15,13 @@ from loquor.errors import CheckpointError, ConfigError
 from loquor.models.codec_keys import codec_keys
 from loquor.models.connector import connector_keys
 from loquor.models.diffusion_head_keys import diffusion_head_keys
+from loquor.models.model_types import REALTIME_TYPE
 from loquor.models.outline import Headers, Outline, outline
 from loquor.models.qwen2_keys import qwen2_keys
 from loquor.models.realtime.model import RealtimeConfig, RealtimeModel
 from loquor.models.sections import codec_config, decoder_section, head_config
 from loquor.nn.qwen2 import Qwen2Config
 
-MODEL_TYPE = "vibevoice_streaming"
 OURS = ("text_window", "speech_window", "utterance_tokens")  # fields the published layout has no place for
 SECTIONS = {"acoustic_tokenizer_config", "decoder_config", "diffusion_head_config"}
 READ = SECTIONS | {
@@ -126,7 +126,7 @@ def to_published(config: RealtimeConfig) -> dict[str, Any]:
     decoder = dataclasses.asdict(config.speech) | {"model_type": "qwen2"}
     decoder["num_hidden_layers"] = config.text.num_hidden_layers + config.speech.num_hidden_layers
     values: dict[str, Any] = {
-        "model_type": MODEL_TYPE,
+        "model_type": REALTIME_TYPE,
         "architectures": ["VibeVoiceStreamingForConditionalGenerationInference"],
         "acoustic_vae_dim": config.codec.vae_dim,
         "tts_backbone_num_hidden_layers": config.speech.num_hidden_layers,

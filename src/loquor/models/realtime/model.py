@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from loquor.configs import require_int
+from loquor.diffusion.sample import Sampler
+from loquor.diffusion.solver import SolverPlan
 from loquor.errors import ConfigError
 from loquor.models.codec import Codec, CodecConfig, StackState
 from loquor.models.connector import Connector, LatentScale
 from loquor.nn.attention import KVCache
-from loquor.nn.diffusion_head import DiffusionHead, DiffusionHeadConfig
+from loquor.nn.diffusion_head import DiffusionHead, DiffusionHeadConfig, Modulation
 from loquor.nn.qwen2 import Decoder, Qwen2Config
 from loquor.state import State
 
@@ -72,18 +74,19 @@ class EndClassifier(nn.Module):
 
 @dataclass
 class RealtimeState(State):
-    """Everything a stream carries from frame to frame."""
+    """What a stream carries from frame to frame, but for the sound: that is the decoder's own memory."""
 
     text: KVCache
     speech: KVCache
     negative: KVCache  # of the upper layers, without text
     condition: Tensor  # [B, H], the upper layers' last state
     negative_condition: Tensor  # [B, H]
-    decoder: StackState
 
 
 class RealtimeModel(nn.Module):
-    """The modules and the three passes a stream is made of; the order of passes is the engine's."""
+    """The modules and the passes a stream is made of, the exact backend; the order of passes is the engine's."""
+
+    is_pipelined = False  # all cores work on every pass
 
     def __init__(self, config: RealtimeConfig, has_encoder: bool = True) -> None:
         super().__init__()
@@ -101,7 +104,6 @@ class RealtimeModel(nn.Module):
 
     def init_state(self, batch: int = 1) -> RealtimeState:
         """Streams that have read and said nothing."""
-        assert self.codec.decoder is not None
         nothing = self.types.weight.new_zeros(batch, self.config.hidden_size)
         return RealtimeState(
             text=self.text_model.init_state(batch),
@@ -109,8 +111,12 @@ class RealtimeModel(nn.Module):
             negative=self.speech_model.init_state(batch),
             condition=nothing,
             negative_condition=nothing.clone(),
-            decoder=self.codec.decoder.init_state(batch),
         )
+
+    def init_decoder(self, batch: int = 1) -> StackState:
+        """The decoder's memory of streams that have made no sound."""
+        assert self.codec.decoder is not None
+        return self.codec.decoder.init_state(batch)
 
     def embed_text(self, ids: Tensor, state: KVCache | None = None, lengths: Tensor | None = None) -> Tensor:
         """Token ids [B, T] to inputs of the upper layers [B, T, H], continuing the lower layers' cache."""
@@ -140,8 +146,12 @@ class RealtimeModel(nn.Module):
         logits: Tensor = self.end_classifier(positive)
         return logits
 
-    def decode(self, latent: Tensor, state: RealtimeState) -> Tensor:
-        """A frame [B, D] to its samples [B, hop], continuing the decoder's memory."""
+    def sampler(self, plan: SolverPlan) -> Sampler[Modulation]:
+        """What draws latents by `plan`; keep it."""
+        return Sampler(self.head, plan)
+
+    def decode(self, latents: Tensor, memory: StackState) -> Tensor:
+        """Frames [B, N, D] to their samples [B, N * hop], continuing the decoder's memory."""
         assert self.codec.decoder is not None
-        audio: Tensor = self.codec.decoder(self.latent_scale.latent(latent)[:, None], state.decoder)
+        audio: Tensor = self.codec.decoder(self.latent_scale.latent(latents), memory)
         return audio[:, 0]

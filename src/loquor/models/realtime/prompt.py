@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -64,7 +65,13 @@ def _branch(name: str, hidden: Tensor, cache: KVCache) -> dict[str, Tensor]:
     return tensors
 
 
-def voice_state(model: RealtimeModel, tensors: Mapping[str, Tensor]) -> RealtimeState:
+class Stateful(Protocol):
+    """A model, or whatever else runs its passes."""
+
+    def init_state(self, batch: int = 1) -> RealtimeState: ...
+
+
+def voice_state(model: Stateful, tensors: Mapping[str, Tensor]) -> RealtimeState:
     """The state a stream starts from in the voice of `tensors` (as `prefill` gives them), in the model's dtype."""
     state = model.init_state(1)
     for branch, cache in (("lm", state.text), ("tts_lm", state.speech), ("neg_tts_lm", state.negative)):

@@ -20,6 +20,7 @@ import torch
 from loquor.checkpoints import SHARD_BYTES, Entry, Files, load, published, same, save, without_memory
 from loquor.configs import HF_KEYS, MOST, from_dict, read_json
 from loquor.errors import ConfigError
+from loquor.models.model_types import VITA_PLUS_TYPE, VITA_TYPE
 from loquor.models.outline import Headers, Outline, outline
 from loquor.models.qwen2_keys import layer_keys, qwen2_keys
 from loquor.models.vita.model import VitaConfig, VitaModel
@@ -29,8 +30,7 @@ from loquor.nn.qwen2 import Qwen2Config
 
 logger = logging.getLogger(__name__)
 
-MODEL_TYPE, PLUS_MODEL_TYPE = "qwen2_mtp", "qwen2_mtp_sensevoice"
-ARCHITECTURES = {MODEL_TYPE: "Qwen2MTPForCausalLM", PLUS_MODEL_TYPE: "Qwen2MTPSenseVoiceForCausalLM"}
+ARCHITECTURES = {VITA_TYPE: "Qwen2MTPForCausalLM", VITA_PLUS_TYPE: "Qwen2MTPSenseVoiceForCausalLM"}
 LICENCE = (
     "the published weights of VITA-Audio may be used for research, education and other academic purposes only, "
     "not in products or for profit"
@@ -75,7 +75,7 @@ def from_published(values: Mapping[str, Any], source: str, has_own_token_head: b
         "modules": counts.num_nextn_predict_layers,
         "has_own_token_head": has_own_token_head,
         "mtp_loss_weight": values.get("mtp_loss_weight", 1.0),
-        "encoder": _encoder(values, source) if values.get("model_type") == PLUS_MODEL_TYPE else None,
+        "encoder": _encoder(values, source) if values.get("model_type") == VITA_PLUS_TYPE else None,
     }
     return from_dict(VitaConfig, parts, source)
 
@@ -87,7 +87,7 @@ def _encoder(values: Mapping[str, Any], source: str) -> SenseVoiceConfig:
 
 def to_published(config: VitaConfig) -> dict[str, Any]:
     """config.json of a model of that shape."""
-    kind = PLUS_MODEL_TYPE if config.encoder else MODEL_TYPE
+    kind = VITA_PLUS_TYPE if config.encoder else VITA_TYPE
     values = dataclasses.asdict(config.decoder) | {
         "model_type": kind,
         "architectures": [ARCHITECTURES[kind]],

@@ -18,9 +18,10 @@ from torch.nn import functional as F
 from loquor.configs import MOST, require_int
 from loquor.models.vita.sensevoice import Listener, SenseVoiceConfig
 from loquor.nn.attention import GROWTH, GROWTH_SHARE, LayerCache
+from loquor.nn.linear import product
 from loquor.nn.norm import RMSNorm
 from loquor.nn.qwen2 import Decoder, DecoderLayer, Qwen2Config
-from loquor.nn.ragged import Feed, Pass, product, ragged_layer
+from loquor.nn.ragged import Feed, Pass, ragged_layer
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Realtime models in eight bits by OpenVINO, for processors."""
