@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,21 @@ def run(command: str, folder: Path) -> str:
     done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}: {done.stderr}"
     return done.stdout
+
+
+def starts(command: str, folder: Path) -> None:
+    """A server comes up, here on a free port, and goes when it is told to."""
+    told = folder / "told"
+    arguments = [*shlex.split(command, comments=True)[1:], "--port", "0"]
+    with told.open("w") as output:
+        server = subprocess.Popen([SCRIPT, *arguments], stdout=output, stderr=subprocess.STDOUT)
+    try:
+        while server.poll() is None and "speaks at http" not in told.read_text():
+            time.sleep(0.1)
+        assert server.poll() is None, told.read_text()
+    finally:
+        server.terminate()
+    assert server.wait(60) == 0, told.read_text()
 
 
 def without_numbers(text: str) -> str:
@@ -67,7 +83,10 @@ def test_the_first_forty_lines_show_a_command_its_output_and_the_same_in_python(
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_of_the_readme_works(command: str, folder: Path) -> None:
-    run(command, folder)
+    if command.startswith("loquor serve"):
+        starts(command, folder)
+    else:
+        run(command, folder)
 
     for name in re.findall(r"-o (\S+)", command):
         assert (folder / name).stat().st_size > 1000
