@@ -25,6 +25,7 @@ from server_fixtures import HOP, LONG
 ray = pytest.importorskip("ray")
 pytest.importorskip("ray.serve")
 
+LASTING = LONG[:400]  # hundreds of frames
 STREAMS = 6
 BEGUN = 3 * 2 * HOP  # bytes a stream has given when a replica is killed
 PATIENCE_S = 300
@@ -147,12 +148,12 @@ def test_a_replica_that_is_killed_takes_only_its_own_streams(cluster: str) -> No
             break
     (killed, doomed), (_, spared) = sessions.items()
     assert replica_of(cluster, doomed) == killed
-    got = dict.fromkeys(range(STREAMS), 0)
+    got, pid = dict.fromkeys(range(STREAMS), 0), pid_of(killed)
 
     def speak(number: int) -> str:
         """How a stream ended; each of a session, every third as events."""
         session, is_events = (doomed, spared)[number % 2], number >= STREAMS - 2
-        body = {"model": "tts-1", "input": LONG, "response_format": "pcm", "seed": number}
+        body = {"model": "tts-1", "input": LASTING, "response_format": "pcm", "seed": number}
         if is_events:
             body["stream_format"] = "sse"
         asked = httpx2.stream(
@@ -174,7 +175,7 @@ def test_a_replica_that_is_killed_takes_only_its_own_streams(cluster: str) -> No
         while min(got.values()) < BEGUN and time.monotonic() < deadline:
             time.sleep(0.01)
         assert not any(each.done() for each in running)
-        os.kill(pid_of(killed), signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
         ends = [each.result(PATIENCE_S) for each in running]
     assert ends == ["broke off", "whole", "broke off", "whole", "error event", "whole"]
     frames = {got[number] // (2 * HOP) for number in (1, 3)}
