@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -73,11 +73,11 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def changes(tmp_path: Path) -> Iterator[list[str]]:
+def changes(tmp_path: Path) -> list[str]:
     known = sorted({w for text in islice(everyday_sentences(0), 2000) for w in words(text)})
     (tmp_path / "dictionary.js").write_text("".join(f'  "{w}": "AH0",\n' for w in known))
     few = "scale=0.0001", "test_sentences=2", "workers=1", "teachers=[hum:one, hum:two]", "sentences=[70, 65]"
-    yield [f"out={tmp_path / 'voice'}", f"dictionary={tmp_path / 'dictionary.js'}", *few]
+    return [f"out={tmp_path / 'voice'}", f"dictionary={tmp_path / 'dictionary.js'}", *few]
 
 
 def test_a_voice_is_made_from_nothing_and_a_second_call_only_looks_at_it(
