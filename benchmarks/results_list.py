@@ -113,10 +113,10 @@ RESULTS = (
         name="vita",
         title="Tokens a second of VITA-Audio's schedules",
         words="Qwen2.5-0.5B's shape with ten modules and random weights; ratios to plain decoding, round by round.",
-        command="loquor bench --shape vita-0.5b --threads 1 --threads 2 --json",
+        command="loquor bench --shape vita-0.5b --threads 1 --threads 2 --rounds 4 --length 28 --json",
         output=f"{OUT}/vita.json",
         table=tables.bench,
-        minutes=10,
+        minutes=6,
         prints=True,
     ),
     Result(
