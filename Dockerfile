@@ -1,5 +1,5 @@
 # The server with its embedded voice:
-#   docker build -t loquor . && docker run --rm -p 8000:8000 loquor --slots 8
+#   docker build -t loquor . && docker run --rm -p 127.0.0.1:8000:8000 loquor --slots 8
 # What follows the image's name are options of `loquor serve`.
 
 FROM python:3.11-slim AS build

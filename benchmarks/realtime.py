@@ -90,10 +90,9 @@ class Subject:
         self.window = torch.arange(config.text_window)[None] % config.text.vocab_size
         self.batch = RealtimeBatch(self.model)
         self.sampler = self.batch.sampler.with_steps(self.steps, False)
-        self.state = self.voice.clone()
 
     def start(self) -> None:
-        self.state = self.voice.clone()
+        self.state, self.memory = self.voice.clone(), self.model.init_decoder()
         self.latent = torch.zeros(1, self.model.config.latent_size, dtype=self.model.types.weight.dtype)
 
     def parts(self) -> dict[str, Callable[[], object]]:
@@ -106,7 +105,7 @@ class Subject:
         return {
             "text window": lambda: model.read(self.window, self.state),
             "diffusion": diffusion,
-            "decoder": lambda: model.decode(self.latent, self.state),
+            "decoder": lambda: model.decode(self.latent[:, None], self.memory),
             "speech LM": lambda: model.hear(self.latent, self.state),
         }
 
@@ -140,7 +139,7 @@ class Subject:
         self.batch.join(stream)
         self.batch.step()
         elapsed = 1000 * (time.perf_counter() - began)
-        self.batch.streams, self.batch.state = [], None
+        self.batch.clear()
         return elapsed
 
 

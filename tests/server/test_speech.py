@@ -182,6 +182,19 @@ def test_pages_elsewhere_may_not_ask_unless_the_operator_says_so(serve: Serve, s
     assert opened.headers["access-control-allow-origin"] == "https://example.org"
 
 
+def test_pages_elsewhere_may_not_send_forms_either_which_browsers_let_them(serve: Serve, speaker: Speaker) -> None:
+    running = serve(speaker)
+
+    def form(origin: str) -> int:
+        files = {"audio_sample": ("a.wav", b"RIFF", "audio/wav")}
+        said = {"name": "a", "consent": "mine"}
+        sent = httpx2.post(f"{running.url}/v1/audio/voices", data=said, files=files, headers={"Origin": origin})
+        return sent.status_code
+
+    assert form("https://evil.example") == 403
+    assert form(running.url) == 400  # our own page may; this is no recording
+
+
 @pytest.mark.parametrize("is_declared", [True, False], ids=["declared", "in pieces"])
 def test_a_body_that_is_too_large_is_turned_away(serve: Serve, speaker: Speaker, is_declared: bool) -> None:
     running = serve(speaker, Limits(body_bytes=1000))

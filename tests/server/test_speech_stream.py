@@ -282,6 +282,15 @@ def test_text_that_is_not_ended_yet_is_interrupted_and_what_follows_is_a_new_tur
     assert client.sound == expected(talkative, "Yes.")
 
 
+def test_after_an_interruption_the_next_one_is_of_the_next_turn(serve: Serve, talkative: Speaker) -> None:
+    with listening(serve(talkative)) as client:
+        for turn in (0, 1):
+            client.send("input.text", text=LONG[:200])
+            client.hear("audio.start")
+            client.send("audio.cancel")
+            assert client.hear("audio.cancelled")["turn"] == turn
+
+
 @pytest.mark.parametrize("is_polite", [True, False], ids=["says goodbye", "is cut off"])
 def test_a_client_that_leaves_frees_its_slot_within_two_frames(serve: Serve, paced: Speaker, is_polite: bool) -> None:
     running = serve(paced)

@@ -34,10 +34,10 @@ class LanguageModel:
     def ask(self, messages: Sequence[Message]) -> Answer:
         """The answer to a conversation, as soon as the server begins it; InputError if it does not."""
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
-        if key := os.environ.get(KEY):
-            headers["Authorization"] = f"Bearer {key}"
         body = json.dumps({"model": self._name, "messages": list(messages), "stream": True}).encode()
         request = urllib.request.Request(f"{self._address}/chat/completions", body, headers)
+        if key := os.environ.get(KEY):
+            request.add_unredirected_header("Authorization", f"Bearer {key}")  # for this server, not where it sends us
         try:
             return Answer(urllib.request.urlopen(request, timeout=PATIENCE_S), self._address)
         except urllib.error.HTTPError as error:
@@ -96,7 +96,7 @@ def _complaint(data: bytes) -> str:
     except (ValueError, LookupError, TypeError):
         return ""
     message = error.get("message") if isinstance(error, dict) else error
-    return str(message)[:MOST_SHOWN]
+    return "" if message is None else str(message)[:MOST_SHOWN]
 
 
 def _hint(status: int) -> str:

@@ -35,6 +35,8 @@ EXAMPLES = examples(
     "loquor serve --transcriber moonshine --audit-log audit.jsonl",
     "loquor serve --host 0.0.0.0 --wyoming-port 10200",
 )
+FRAMING_BYTES = 1024  # of a message around what it brings
+
 KEYS_HELP = "Ask for API keys: those of this file, which `loquor keys add` writes.  [default: anybody may ask]"
 VOICES_HELP = "Where uploaded voices are kept.  [default: `server-voices` in the user's data folder]"
 ALIASES_HELP = (
@@ -136,7 +138,9 @@ def serve(  # noqa: PLR0913, PLR0917 - an argument for each thing an operator ma
         facts = {"version": loquor.__version__}
         server = Server(service, guard, origins=tuple(allow_origin or ()), facts=facts)
         told = partial(_say_where, _addresses(host, bound, wyoming), slots, keys is not None)
-        Draining(create_app(server), service.admission, drain, told, _beside(server, wyoming)).run(sockets=[bound])
+        largest = max(limits.upload_bytes, limits.body_bytes) + FRAMING_BYTES
+        beside = _beside(server, wyoming)
+        Draining(create_app(server), service.admission, drain, told, beside, largest).run(sockets=[bound])
 
 
 @dataclass(frozen=True)

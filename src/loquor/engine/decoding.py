@@ -55,8 +55,12 @@ class DecodingStage:
         with self._lock:
             self._waiting.extend(jobs)
         if self._pool:
-            self._pool.submit(self._work)
-        else:
+            try:
+                self._pool.submit(self._work)
+            except RuntimeError:  # the interpreter is ending; threads that still speak decode for themselves
+                self._pool.shutdown()
+                self._pool = None
+        if not self._pool:
             self._work()
         return [job.sound for job in jobs]
 

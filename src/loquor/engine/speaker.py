@@ -62,9 +62,9 @@ class Speaker:
         self.watermark = True  # what listeners get is marked as made here
         defaults = folder / DEFAULTS_FILE if folder else None
         self.defaults = read_json(defaults) if defaults and defaults.exists() else {}
-        batch = RealtimeBatch(backend)
-        batch.prepare(self._sampling(None, None, 0))
-        self._worker = Worker(batch)
+        self._batch = RealtimeBatch(backend)
+        self._batch.prepare(self._sampling(None, None, 0))
+        self._worker = Worker(self._batch)
         self._voices: dict[Path, tuple[str, RealtimeState]] = {}
 
     @classmethod
@@ -115,6 +115,7 @@ class Speaker:
     ) -> Session:
         """An open session: push text into it, take chunks out of it. None takes the model's own default."""
         sampling = sampling or self._sampling(guidance, steps, seed)
+        self._batch.prepare(sampling)  # here, where nobody else waits for it or hears of its errors
         name, state = self._voice(voice)
         config = self.config
         room = config.speech.max_position_embeddings - int(state.speech.length[0])

@@ -145,6 +145,9 @@ class LoquorTTSService(TTSService):
                     await self.append_to_audio_context(context_id, frame)
         except Exception as error:  # whatever it is, the turn must end, or Pipecat waits for it
             await self.append_to_audio_context(context_id, ErrorFrame(error=str(error), exception=error))
+            await self._close(context_id)
+            self._failed.add(context_id)  # the rest of its text is passed over
+            return
         await self._close(context_id)
 
     async def _close(self, context_id: str) -> None:

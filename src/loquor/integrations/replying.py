@@ -49,6 +49,7 @@ class Reply:
         self._times = WordTimes(speaker.sample_rate_hz)
         self._resampler = StreamResampler(speaker.sample_rate_hz, sample_rate_hz)
         self._sample_rate_hz = sample_rate_hz
+        self._is_cancelled = False
         self._given, self._given_s = 0, 0.0  # characters, in words, and when the last of these begins
 
     async def push(self, text: str) -> None:
@@ -61,6 +62,7 @@ class Reply:
 
     def cancel(self) -> None:
         """Stop within a frame."""
+        self._is_cancelled = True
         self._session.cancel()
 
     async def said(self) -> AsyncIterator[Sounded]:
@@ -69,9 +71,9 @@ class Reply:
             begun, settled = self._times.hear(chunk)  # an utterance may end before all its words were told
             words = [self._with_marks(word) for word in (*begun, *settled) if word.start >= self._given]
             yield self._sounded(self._resampler.push(chunk.waveform.numpy()), words)
+        if self._is_cancelled or self._session.finish == "cancelled":
+            return
         if not self._times.end_s:
-            if self._session.finish == "cancelled":
-                return
             raise InputError("the text holds nothing that can be spoken")
         rest = self._times.text[self._given :]
         last = [TimedText(rest, self._times.end_s, self._times.end_s)] if rest.strip() else []

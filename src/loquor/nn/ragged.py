@@ -16,7 +16,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from loquor.nn.attention import Attention, LayerCache, rotate
-from loquor.nn.linear import product
 from loquor.nn.qwen2 import DecoderLayer
 
 
@@ -85,8 +84,7 @@ def ragged_layer(
 ) -> Tensor:
     """The tokens of a pass, x [N, H], through a decoder layer; `rotation` is [N, 1, D]."""
     x = x + ragged_attention(layer.attention, layer.attention_norm(x), rotation, cache, where)
-    gate, up = product(layer.ffn_norm(x), layer.ffn.gate_up.weight).chunk(2, -1)
-    return x + product(F.silu(gate) * up, layer.ffn.down.weight)
+    return x + layer.ffn(layer.ffn_norm(x))
 
 
 def ragged_attention(
@@ -94,12 +92,13 @@ def ragged_attention(
 ) -> Tensor:
     """Write the keys and values of x [N, H] to the cache, then attend to what each stream has there; gives [N, H]."""
     heads, kv_heads = attention.heads, attention.kv_heads
-    qkv = product(x, attention.qkv.weight, attention.qkv.bias).view(len(x), heads + 2 * kv_heads, attention.head_dim)
+    qkv = attention.qkv(x).view(len(x), heads + 2 * kv_heads, attention.head_dim)
     q, k, v = torch.split(qkv, [heads, kv_heads, kv_heads], 1)
     cache.keys[where.slots, :, where.positions] = rotate(k, *rotation)
     cache.values[where.slots, :, where.positions] = v
     q = rotate(q, *rotation)
-    return product(torch.cat([_attend(q, cache, group) for group in where.groups]), attention.out.weight)
+    y: Tensor = attention.out(torch.cat([_attend(q, cache, group) for group in where.groups]))
+    return y
 
 
 def _attend(q: Tensor, cache: LayerCache, group: Group) -> Tensor:

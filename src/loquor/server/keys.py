@@ -170,4 +170,4 @@ def _key_in(headers: Mapping[str, str]) -> str:
 
 
 def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()

@@ -1,7 +1,8 @@
-"""Pages of other sites may not open our WebSockets (ASGI middleware).
+"""Pages of other sites may neither open our WebSockets nor send us anything (ASGI middleware).
 
 Browsers keep pages from reading other sites' replies, unless those allow it (CORS), but not from opening WebSockets
-to them: without this check any page could speak through a server on its reader's own machine (RFC 6455, 10.2).
+to them, nor from sending them forms: without this check any page could speak through a server on its reader's own
+machine (RFC 6455, 10.2), or make voices on it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from loquor.server.failures import INVALID, Problem
 
+HARMLESS = ("GET", "HEAD", "OPTIONS", None)  # methods that change nothing; None: no request of HTTP
+
 
 class OriginCheck:
     """Lets programs in, which send no origin, our own pages, and those of the `allowed` origins."""
@@ -23,8 +26,9 @@ class OriginCheck:
         self._app, self._allowed = app, allowed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket" and not self._is_welcome(Headers(scope=scope)):
-            told = Problem(403, "pages of other sites may not open this WebSocket", INVALID, "wrong_origin")
+        acts = scope["type"] == "websocket" or scope.get("method") not in HARMLESS
+        if acts and not self._is_welcome(Headers(scope=scope)):
+            told = Problem(403, "pages of other sites may not ask this server for anything", INVALID, "wrong_origin")
             await JSONResponse(told.body, told.status)(scope, receive, send)
             return
         await self._app(scope, receive, send)

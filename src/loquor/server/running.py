@@ -59,7 +59,9 @@ class Draining(uvicorn.Server):
         drain_s: float,
         on_ready: Callable[[], None],
         beside: Sequence[Beside] = (),
+        message_bytes: int = 1 << 24,
     ) -> None:
+        """`message_bytes` is the most that a message of a WebSocket may have; the routes allow less, and say so."""
         super().__init__(
             uvicorn.Config(
                 app,
@@ -68,6 +70,7 @@ class Draining(uvicorn.Server):
                 server_header=False,
                 lifespan="off",
                 timeout_graceful_shutdown=LAST_BYTES_S,
+                ws_max_size=message_bytes,
             )
         )
         self._admission, self._drain_s, self._on_ready, self._beside = admission, drain_s, on_ready, beside

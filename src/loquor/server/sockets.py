@@ -58,7 +58,8 @@ class JsonSocket:
                 if isinstance(message, bytes):
                     await self._socket.send_bytes(message)
                 else:
-                    await self._socket.send_text(json.dumps(message, ensure_ascii=False))
+                    text = json.dumps(message, ensure_ascii=False)
+                    await self._socket.send_text(text.encode(errors="replace").decode())  # halves of surrogate pairs
         except (TimeoutError, WebSocketDisconnect, RuntimeError) as error:  # the last: it is closed already
             raise GoneError from error
 

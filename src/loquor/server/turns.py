@@ -76,11 +76,15 @@ class Turn:
 
     async def feed(self, live: LiveSession) -> None:
         """Push the text into a session as it comes, to its end; IdleError if there is no text for too long."""
+        given_s = 0.0
         while True:
             try:
                 async with asyncio.timeout(self._idle_s):
                     await self._fresh.wait()
             except TimeoutError:
+                if live.playback.given_s > given_s:  # what came before is still being said
+                    given_s = live.playback.given_s
+                    continue
                 hint = "end what is complete: it holds a slot"
                 raise IdleError(f"no text came for {self._idle_s:g} s, nor its end", hint) from None
             self._fresh.clear()

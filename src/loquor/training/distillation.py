@@ -70,7 +70,7 @@ def distil(
     _begin_run(out, settings, recordings, weights_fingerprint([model.codec.decoder]))
     count = len(settings.texts)
     if missing_takes(out / TAKES, count):
-        speaker = load(folder, device)
+        speaker = load(folder, device, backend="torch")
         assert isinstance(speaker, Speaker), "the model is a Realtime one"
         say_takes(speaker, settings.texts, out / TAKES, lambda done: progress(DistilProgress("takes", done, count)))
         del speaker

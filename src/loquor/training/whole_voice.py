@@ -154,7 +154,7 @@ def measure(
     model: Path, corpora: Sequence[Path], count: int, listen: Callable[[Said], ErrorRate]
 ) -> dict[str, dict[str, Any]]:
     """Word error rate and its 95 % interval of each voice of a model, and of its teacher, on held-out sentences."""
-    speaker, figures = load(str(model)), {}
+    speaker, figures = load(str(model), backend="torch"), {}
     for (voice, _), folder in zip(embedded.PRESETS, corpora, strict=False):
         held_out = Corpus(folder, "valid")
         chosen = range(min(count, len(held_out)))

@@ -72,9 +72,9 @@ def _opened(folder: Path, path: Path) -> Optimised:
     try:
         backend = OpenVinoRealtime(read_config(folder), tensors)
         given = {name: tensors[PROBE + name] for name in PASSES}
+        found = errors(outcome(backend, given), given)
     except (KeyError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"{path} is no optimised model: {error}") from None
-    found = errors(outcome(backend, given), given)
     figures = ", ".join(f"{name} {error:.3f}" for name, error in found.items())
     if max(found.values()) > BOUND:
         raise CheckpointError(
@@ -98,4 +98,9 @@ def _make(folder: Path, path: Path, progress: Progress) -> None:
         done += 0 if name.endswith(".scale") else tensor.numel()
         progress(min(done, total), total)
     tensors |= {PROBE + name: tensor for name, tensor in outcome(model).items()}
-    write_atomically(path, lambda beside: save_file(tensors, beside))
+
+    def write(beside: Path) -> None:
+        save_file(tensors, beside)
+        beside.chmod(0o644)  # safetensors lets only the owner read
+
+    write_atomically(path, write)

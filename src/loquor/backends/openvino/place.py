@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
 
 from loquor.checkpoints import write_text
+from loquor.errors import CheckpointError
 
 VERSION = 1  # of weights and graphs; a higher one makes all files again
 READ_BYTES = 2**22
@@ -32,13 +34,14 @@ def content_hash(folder: Path) -> str:
     notes = cache_folder() / "hashes.json"
     known = _noted(notes)
     digest, fresh = hashlib.blake2b(f"loquor {VERSION}".encode(), digest_size=16), dict(known)
-    for path in sorted([folder / "config.json", *folder.glob("model*.safetensors")]):
+    for path in sorted([folder / "config.json", *folder.glob("*.safetensors"), *folder.glob("*.index.json")]):
         facts = path.stat()
         key = f"{path.resolve()} {facts.st_size} {facts.st_mtime_ns}"
         fresh[key] = known.get(key) or _hash(path)
         digest.update(f"{path.name} {fresh[key]}".encode())
     if fresh != known:
-        write_text(notes, json.dumps(fresh, indent=1))
+        with suppress(CheckpointError):  # noted to save time only; the cache may be read-only
+            write_text(notes, json.dumps(fresh, indent=1))
     return digest.hexdigest()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import wait
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -142,6 +143,7 @@ class Runs:
             return self._go(batch, count)
         finally:
             torch.set_num_threads(threads)
+            wait([one.sound for one in batch.said])  # or the next go would have them beside it
             batch.clear()
 
     def _batch(self, is_pipelined: bool) -> Endless:

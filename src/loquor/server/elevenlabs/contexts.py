@@ -23,7 +23,7 @@ from loquor.server.elevenlabs.formats import DEFAULT, OutputFormat, output_forma
 from loquor.server.elevenlabs.settings import VoiceSettings, require_model, require_own_pace
 from loquor.server.failures import known, problem
 from loquor.server.keys import Client
-from loquor.server.refusals import TooLargeError, UnauthorisedError
+from loquor.server.refusals import IdleError, TooLargeError, UnauthorisedError
 from loquor.server.service import LiveSession, Service
 from loquor.server.sockets import POLICY, TOO_BIG, GoneError, JsonSocket, beside, parsed
 from loquor.server.synthesis import Wish
@@ -191,8 +191,10 @@ class Contexts:
         try:
             while self._saying or not self._is_closing:
                 changed = asyncio.ensure_future(self._changed.wait())
-                done, _ = await asyncio.wait({changed, *self._saying.values()}, return_when=asyncio.FIRST_COMPLETED)
-                changed.cancel()
+                try:
+                    done, _ = await asyncio.wait({changed, *self._saying.values()}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    changed.cancel()
                 self._changed.clear()
                 self._saying = {context: task for context, task in self._saying.items() if task not in done}
                 for task in done - {changed}:
@@ -214,6 +216,8 @@ class Contexts:
             raise
         except Exception as error:
             context.is_broken, told = True, known(error)
+            if isinstance(told, IdleError) and self._open.get(context.name) is context:
+                del self._open[context.name]  # text that comes now begins another
             await self._tell(told, context.name)
             self._raise_what_ends_all(told)
 

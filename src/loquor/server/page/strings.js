@@ -39,7 +39,11 @@ export function number(written) {
 
 /** What a language is called in the page's own. */
 export function languageName(code) {
-  return new Intl.DisplayNames([language], { type: "language" }).of(code);
+  try {
+    return new Intl.DisplayNames([language], { type: "language" }).of(code);
+  } catch {
+    return code; // what a client called its voice's language
+  }
 }
 
 /** Write the page anew in the language after this one. */

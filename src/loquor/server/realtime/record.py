@@ -66,10 +66,16 @@ class Record:
         transcriber = self._service.transcriber
         assert part.sound and transcriber, "only then it is asked for"
         waveform, rate_hz = part.sound
-        async with self._service.admission.slot(self._client):
-            part.text = await asyncio.to_thread(transcriber.transcribe, *part.sound)
-        if not self._family.listens:
-            part.sound = None
+        try:
+            async with self._service.admission.slot(self._client):
+                work = asyncio.ensure_future(asyncio.to_thread(transcriber.transcribe, waveform, rate_hz))
+                try:
+                    part.text = await asyncio.shield(work)
+                finally:
+                    await asyncio.wait([work])  # a thread cannot be cancelled: its slot is taken until it ends
+        finally:
+            if not self._family.listens:
+                part.sound = None
         return part.text, round(len(waveform) / rate_hz, 3)
 
     async def retrieve(self, event: events.NamesItem) -> None:

@@ -69,6 +69,7 @@ class Response:
         """Tell of it, and begin."""
         await self._emit("response.created", response=self._body("in_progress"))
         self._running = asyncio.create_task(self._run())
+        await asyncio.sleep(0)  # cancelled before its first step it would tell nothing
 
     @property
     def is_over(self) -> bool:
@@ -106,7 +107,10 @@ class Response:
                 raise
             status = "cancelled"
         except Exception as error:
-            status, how = "failed", {"type": "failed", "error": self._failure(error)}
+            if self._reason:  # stopped while text was on its way
+                status = "cancelled"
+            else:
+                status, how = "failed", {"type": "failed", "error": self._failure(error)}
         finally:
             self._is_waiting = False
         if status in REASONS:

@@ -41,8 +41,8 @@ def router(server: Server) -> APIRouter:
         if service.transcriber is None:
             raise MissingExtra("this server has no transcriber", hint="its operator chooses one: --transcriber")
         data = await file.read()
-        sound = await asyncio.to_thread(decode, io.BytesIO(data), Path("the recording"), SAMPLE_RATE_HZ, LONGEST_S)
         async with service.admission.slot(client):
+            sound = await asyncio.to_thread(decode, io.BytesIO(data), Path("the recording"), SAMPLE_RATE_HZ, LONGEST_S)
             text = await asyncio.to_thread(service.transcriber.transcribe, sound, SAMPLE_RATE_HZ)
         seconds = len(sound) / SAMPLE_RATE_HZ
         if response_format == "text":

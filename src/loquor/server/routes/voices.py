@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Query, Request, UploadFile
 
-from loquor.server.documentation import ASKING, told
+from loquor.server.documentation import ASKING, SPEAKING, told
 from loquor.server.service import Service
 from loquor.server.voice_store import ListedVoice, Upload
 from loquor.server.wiring import Server
@@ -26,7 +26,7 @@ def router(server: Server) -> APIRouter:
         aliases = [{"id": name, "name": name, "alias_of": voice} for name, voice in service.voices.aliases.items()]
         return {"voices": [_as_json(service, voice) for voice in voices], "aliases": aliases}
 
-    @routes.post("/v1/audio/voices", responses=told(*ASKING, 400, 413, 501))
+    @routes.post("/v1/audio/voices", responses=told(*SPEAKING))
     async def create_voice(
         request: Request,
         name: Annotated[str, Form(description="What to call it.", min_length=1)],
@@ -40,7 +40,8 @@ def router(server: Server) -> APIRouter:
         """A voice of a recording. Only the key that sent it can use it."""
         client = server.client(request)
         upload = Upload(name, await audio_sample.read(), consent.strip(), ref_text.strip(), language.strip())
-        return _as_json(service, await asyncio.to_thread(service.voices.add, client, upload))
+        async with service.admission.slot(client):  # the model reads the recording
+            return _as_json(service, await asyncio.to_thread(service.voices.add, client, upload))
 
     @routes.delete("/v1/audio/voices/{name}", responses=told(*ASKING, 404))
     async def delete_voice(name: str, request: Request) -> dict[str, Any]:

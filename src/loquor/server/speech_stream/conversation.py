@@ -146,8 +146,7 @@ class Conversation:
             told: dict[str, object] = {"turn": None, "played_ms": 0, "heard": "", "remaining": "", "dropped": []}
         else:
             played = self._speaking.played_s()
-            ahead = (n for n, turn in known.items() if not turn.is_said or played[n] < turn.times.end_s)
-            playing = next(ahead, max(known))
+            playing = next((n for n, turn in known.items() if _is_to_come(turn, played.get(n, 0.0))), max(known))
             turn = known[playing if message.turn is None else message.turn]
             asked_s = played.get(turn.number, 0.0) if message.played_ms is None else message.played_ms / 1000
             told = await self._interrupt(turn, min(asked_s, turn.times.end_s))
@@ -157,6 +156,9 @@ class Conversation:
         if self._open and self._open.number >= turn.number:
             self._open = None
         dropped = await self._speaking.stop(turn.number)
+        for cut in self._speaking.said:
+            if cut.number >= turn.number:
+                cut.cut_s = played_s if cut is turn else 0.0
         end = turn.times.heard_until(played_s)
         return {
             "turn": turn.number,
@@ -165,3 +167,10 @@ class Conversation:
             "remaining": turn.text[end:],
             "dropped": [number for number in dropped if number != turn.number],
         }
+
+
+def _is_to_come(turn: NumberedTurn, played_s: float) -> bool:
+    """Whether some of a turn has not been played and will be."""
+    if turn.cut_s is not None or turn.is_broken:
+        return False
+    return not turn.is_said or played_s < turn.times.end_s

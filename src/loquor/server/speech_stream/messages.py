@@ -12,6 +12,8 @@ from loquor.errors import InputError
 from loquor.server.sockets import parsed
 from loquor.server.synthesis import Wish
 
+MOST_SPEAKERS = 16  # of a script
+
 
 class Message(BaseModel):
     """All of its fields are known."""
@@ -31,7 +33,9 @@ class Settings(Message):
     encoding: Literal["binary", "base64"] = "binary"
     words: bool = True
     model: str | None = None
-    cast: dict[str, str] = Field(default_factory=dict)  # of a script: speakers, and their voices
+    cast: dict[str, str] = Field(
+        default_factory=dict, max_length=MOST_SPEAKERS
+    )  # of a script: speakers, and their voices
     api_key: Annotated[str | None, Field(exclude=True)] = None
 
     @property

@@ -33,6 +33,7 @@ class NumberedTurn(Turn):
         self.number, self.settings = number, settings
         self.sent_at: float | None = None  # the first of its sound, `time.monotonic`
         self.is_said = False  # all of it was sent
+        self.cut_s: float | None = None  # so much of it was played when it was cancelled
 
 
 class Speaking:
@@ -82,7 +83,7 @@ class Speaking:
         for turn in self.said:
             if turn.sent_at is not None:
                 begins_at = max(turn.sent_at, free_at)
-                free_at = begins_at + turn.times.end_s
+                free_at = begins_at + (turn.times.end_s if turn.cut_s is None else turn.cut_s)
                 played[turn.number] = min(max(0.0, now - begins_at), turn.times.end_s)
         return played
 

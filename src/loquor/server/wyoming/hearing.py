@@ -51,7 +51,7 @@ async def transcript(service: Service, recording: Recording) -> str:
     length, RefusedError as `Admission.slot`."""
     if service.transcriber is None:
         raise MissingExtra("this server has no transcriber", hint="its operator chooses one: --transcriber")
-    waveform = recording.waveform
+    waveform = await asyncio.to_thread(lambda: recording.waveform)  # 25 MB at most
     if not len(waveform):
         raise InputError("the recording is empty")
     async with service.admission.slot(ANONYMOUS):
