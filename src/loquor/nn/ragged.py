@@ -84,7 +84,8 @@ def ragged_layer(
 ) -> Tensor:
     """The tokens of a pass, x [N, H], through a decoder layer; `rotation` is [N, 1, D]."""
     x = x + ragged_attention(layer.attention, layer.attention_norm(x), rotation, cache, where)
-    return x + layer.ffn(layer.ffn_norm(x))
+    y: Tensor = x + layer.ffn(layer.ffn_norm(x))
+    return y
 
 
 def ragged_attention(
