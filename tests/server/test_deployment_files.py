@@ -68,7 +68,7 @@ def test_all_mean_the_same_port() -> None:
     container = pod()["containers"][0]
     assert value_of(entrypoint(), "--port") == str(PORT) and value_of(entrypoint(), "--host") == "0.0.0.0"
     assert instructions("EXPOSE") == [str(PORT)]
-    assert compose()["loquor"]["ports"] == [f"{PORT}:{PORT}"]
+    assert compose()["loquor"]["ports"] == [f"127.0.0.1:{PORT}:{PORT}"]
     assert container["ports"] == [{"name": "http", "containerPort": PORT}]
     assert manifest("Service")["spec"]["ports"][0]["targetPort"] == "http"
     (job,) = yaml.safe_load((ROOT / "deploy/prometheus.yaml").read_text())["scrape_configs"]
