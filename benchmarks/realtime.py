@@ -28,33 +28,15 @@ from loquor.diffusion.noise import SeededNoise
 from loquor.diffusion.sample import Guidance
 from loquor.engine.realtime import RealtimeBatch, Stream
 from loquor.engine.request import Sampling
-from loquor.models.codec import CodecConfig
-from loquor.models.realtime.model import RealtimeConfig, RealtimeModel
+from loquor.evaluation.speed.realtime import PUBLISHED
+from loquor.models.realtime.model import RealtimeModel
 from loquor.models.realtime.prompt import prefill, voice_state
-from loquor.nn.diffusion_head import DiffusionHeadConfig
-from loquor.nn.qwen2 import Qwen2Config
 from loquor.text.tokenizer import Token
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "src/loquor/models/embedded"
 FRAME_MS = 1000 * 3200 / 24_000
 PROMPT_TOKENS, PROMPT_FRAMES = 74, 177  # the length of a published preset
 SUBJECTS = ("embedded", "0.5b-float32", "0.5b-bfloat16")
-
-
-def full_size() -> RealtimeConfig:
-    """Realtime-0.5B: what the published presets and the code's defaults tell of its shape."""
-    lower = Qwen2Config(
-        hidden_size=896,
-        intermediate_size=4864,
-        num_hidden_layers=4,
-        num_attention_heads=14,
-        num_key_value_heads=2,
-        vocab_size=151_936,
-        max_position_embeddings=8192,
-    )
-    upper = Qwen2Config(**{**vars(lower), "num_hidden_layers": 20})
-    codec = CodecConfig(vae_dim=64, encoder_ratios=(8, 5, 5, 4, 2, 2), encoder_depths="3-3-3-3-3-3-8")
-    return RealtimeConfig(lower, upper, codec, DiffusionHeadConfig(hidden_size=896, latent_size=64))
 
 
 def build(subject: str) -> RealtimeModel:
@@ -66,7 +48,7 @@ def build(subject: str) -> RealtimeModel:
     torch.manual_seed(0)
     dtype = getattr(torch, subject.split("-")[1])
     torch.set_default_dtype(dtype)
-    model = RealtimeModel(full_size(), has_encoder=False)
+    model = RealtimeModel(PUBLISHED, has_encoder=False)
     torch.set_default_dtype(torch.float32)
     model.latent_scale.scale.fill_(1.0)
     model.latent_scale.bias.fill_(0.0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from loquor.cli.console import WatermarkOption, examples, print_json
+from loquor.cli.console import DeviceOption, WatermarkOption, examples, print_json
 from loquor.cli.conversing import (
     MODEL_HELP,
     Decoding,
@@ -53,7 +53,6 @@ System = Annotated[str | None, typer.Option("--system", metavar="TEXT", help=SYS
 HISTORY_HELP = 'What was said before: JSON as training data has it, {"messages": [...], "audios": [...]}.'
 History = Annotated[Path | None, typer.Option("--history", metavar="FILE", help=HISTORY_HELP)]
 Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same answers; 0 to 2^63 - 1.")]
-Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, or auto (cuda if there is one).")]
 Json = Annotated[bool, typer.Option("--json", help="Print answers and figures as JSON, at the end.")]
 
 
@@ -77,7 +76,7 @@ def chat(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
     temperature: TemperatureOption = None,
     max_tokens: MostOption = None,
     seed: Seed = 0,
-    device: Device = "cpu",
+    device: DeviceOption = "cpu",
     watermark: WatermarkOption = True,
     as_json: Json = False,
 ) -> None:

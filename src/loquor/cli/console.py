@@ -15,6 +15,11 @@ ADAPTER_HELP = (
 )
 AdapterOption = Annotated[list[str] | None, typer.Option("--adapter", metavar="FOLDER[@STRENGTH]", help=ADAPTER_HELP)]
 
+DEVICE_HELP = "Where to compute: cpu, cuda, or auto (cuda if there is one)."
+ModelOption = Annotated[str | None, typer.Option("-m", "--model", help=MODEL_HELP)]
+DeviceOption = Annotated[str, typer.Option("--device", help=DEVICE_HELP)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
 WATERMARK_HELP = "Mark the sound, inaudibly, as generated: `loquor watermark detect` finds it."
 WatermarkOption = Annotated[bool, typer.Option("--watermark/--no-watermark", help=WATERMARK_HELP)]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loquor.cli.bar import Part, terminal_bar
-from loquor.cli.console import MODEL_HELP, examples, print_json, print_table
+from loquor.cli.console import MODEL_HELP, JsonOption, examples, print_json, print_table
 
 if TYPE_CHECKING:
     from loquor.audio.resample import Waveform
@@ -83,7 +83,6 @@ Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes, of on
 Ray = Annotated[bool, typer.Option("--ray", help="Workers on the Ray cluster at $RAY_ADDRESS, else on a local one.")]
 Device = Annotated[Place, typer.Option("--device", help="Where the codec computes.")]
 Restart = Annotated[bool, typer.Option("--restart", help="Delete what OUT holds of an earlier preparation.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str | None, typer.Option("--reason", help="Only what was dropped for this.")]
 
 
@@ -119,7 +118,7 @@ def prepare(  # noqa: PLR0913, PLR0917 - a command's options
     ray: Ray = False,
     device: Device = Place.cpu,
     restart: Restart = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check, clean and encode recordings once, for all trainings to come.
 
@@ -164,7 +163,7 @@ def prepare(  # noqa: PLR0913, PLR0917 - a command's options
 
 
 @app.command(epilog=examples("loquor data show ./prepared", "loquor data show ./prepared --json"))
-def show(folder: Folder, as_json: Json = False) -> None:
+def show(folder: Folder, as_json: JsonOption = False) -> None:
     """Show what is in a data set: items, hours, speakers, and how many were dropped for what."""
     from loquor.training.dataset.indexing import read_report
 
@@ -172,7 +171,7 @@ def show(folder: Folder, as_json: Json = False) -> None:
 
 
 @app.command(epilog=examples("loquor data dropped ./prepared", "loquor data dropped ./prepared --reason pace --json"))
-def dropped(folder: Folder, reason: Reason = None, as_json: Json = False) -> None:
+def dropped(folder: Folder, reason: Reason = None, as_json: JsonOption = False) -> None:
     """List what is not in a data set, and why."""
     from dataclasses import asdict
 

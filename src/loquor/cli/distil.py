@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loquor.cli.bar import Part, terminal_bar
-from loquor.cli.console import examples, print_json
+from loquor.cli.console import JsonOption, examples, print_json
 from loquor.cli.train import Device, Place
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ RECORDINGS_HELP = (
 )
 Recorded = Annotated[Path | None, typer.Option("--recordings", help=RECORDINGS_HELP)]
 Seed = Annotated[int, typer.Option("--seed", help="Draws other weights and excerpts.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -52,7 +51,7 @@ def distil(  # noqa: PLR0913, PLR0917 - a command's options
     steps: Steps = 1000,
     seed: Seed = 0,
     device: Device = Place.auto,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train an encoder for a Realtime model that came without one (experimental).
 

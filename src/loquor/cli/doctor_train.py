@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from loquor.cli.console import examples, print_json
+from loquor.cli.console import JsonOption, examples, print_json
 from loquor.cli.train import Changes, Device, Place, RecipeArgument
 from loquor.errors import InputError
 
@@ -19,10 +19,11 @@ TRAIN_EXAMPLES = examples(
     "loquor doctor train mine.yaml model=./base data=./prepared out=./run --json",
 )
 WIDTH = 17  # of the longest name
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def train(recipe: RecipeArgument, changes: Changes = None, as_json: Json = False, device: Device = Place.auto) -> None:
+def train(
+    recipe: RecipeArgument, changes: Changes = None, as_json: JsonOption = False, device: Device = Place.auto
+) -> None:
     """Check a recipe, its data and its model before a training that takes hours.
 
     Give what you will give to `loquor train`. It looks at speakers' labels, latents and their scale, codec and rates,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loquor.cli.bar import Part, terminal_bar
-from loquor.cli.console import AdapterOption, examples, print_json, print_table
+from loquor.cli.console import AdapterOption, JsonOption, examples, print_json, print_table
 from loquor.cli.group import DefaultCommand, with_default
 
 if TYPE_CHECKING:
@@ -82,7 +82,6 @@ Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Another
 Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, or auto.")]
 Dtype = Annotated[str | None, typer.Option("--dtype", help="float32, bfloat16 or float16.  [default: the model's own]")]
 Players = Annotated[int, typer.Option("--players", min=0, help="How many cases of the page can be heard, the worst.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 First = Annotated[Path, typer.Argument(metavar="A", help="The report.json of a system.")]
 Second = Annotated[Path, typer.Argument(metavar="B", help="That of another, on the same set.")]
 
@@ -115,7 +114,7 @@ def run(  # noqa: PLR0913, PLR0917 - a command's options
     dtype: Dtype = None,
     adapter: AdapterOption = None,
     players: Players = 30,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Evaluate a system on test sets: is it understood, whose voice is it, how does it sound, how fast is it?
 
@@ -170,7 +169,7 @@ def _row(name: str, figure: Figure) -> tuple[str, str, str, str]:
     return (label, in_words(name, figure.value) + unit, between, str(figure.count))
 
 
-def compare(first: First, second: Second, as_json: Json = False) -> None:
+def compare(first: First, second: Second, as_json: JsonOption = False) -> None:
     """Compare two systems on the items that both were given.
 
     Differences are B less A, with 95 % intervals. p is the chance of a difference so large if the systems were alike,

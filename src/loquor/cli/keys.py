@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from loquor.cli.console import examples, print_json, print_table
+from loquor.cli.console import JsonOption, examples, print_json, print_table
 
 app = typer.Typer(
     help="Make and remove API keys of a server.",
@@ -24,7 +24,6 @@ Name = Annotated[str, typer.Argument(help="Whose key; voices they upload belong 
 File = Annotated[Path, typer.Option("--file", help="The file of keys; only hashes are in it.")]
 PerMinute = Annotated[int | None, typer.Option("--per-minute", min=1, help="Requests a minute.  [default: no limit]")]
 AtOnce = Annotated[int | None, typer.Option("--at-once", min=1, help="Requests at a time.  [default: no limit]")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DEFAULT_FILE = Path("keys.json")
 
 
@@ -43,7 +42,7 @@ def add(name: Name, file: File = DEFAULT_FILE, per_minute: PerMinute = None, at_
 
 
 @app.command("list", epilog=examples("loquor keys list", "loquor keys list --json"))
-def list_keys(file: File = DEFAULT_FILE, as_json: Json = False) -> None:
+def list_keys(file: File = DEFAULT_FILE, as_json: JsonOption = False) -> None:
     """List whose keys there are."""
     from loquor.server.keys import read_keys
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from loquor.cli.console import examples, print_json
+from loquor.cli.console import JsonOption, examples, print_json
 from loquor.cli.group import DefaultCommand, with_default
 
 LISTEN_EXAMPLES = examples(
@@ -25,7 +25,6 @@ Items = Annotated[int | None, typer.Option("--items", min=1, help="So many items
 Seed = Annotated[int | None, typer.Option("--seed", help="Draws the same again.  [default: nobody knows the draw]")]
 KeyArgument = Annotated[Path, typer.Argument(metavar="KEY", help="The .key.json beside the page.")]
 Results = Annotated[list[Path], typer.Argument(metavar="ANSWERS...", help="What listeners saved.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -51,7 +50,7 @@ def make(
     typer.echo(f"{output}: {len(key.pairs)} items; key: {place}")
 
 
-def score(key: KeyArgument, answers: Results, as_json: Json = False) -> None:
+def score(key: KeyArgument, answers: Results, as_json: JsonOption = False) -> None:
     """Count what listeners prefer.
 
     The lead goes from -1, all prefer A, to 1, all prefer B; p is the chance of one so large if nobody heard a

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from loquor.cli import doctor_train
-from loquor.cli.console import MODEL_HELP, AdapterOption, examples, print_json
+from loquor.cli.console import AdapterOption, JsonOption, ModelOption, examples, print_json
 
 INSPECT_EXAMPLES = examples(
     "loquor inspect ./VibeVoice-Realtime-0.5B",
@@ -58,8 +58,6 @@ class Layout(StrEnum):
 
 
 Checkpoint = Annotated[str, typer.Argument(metavar="MODEL", help="A model folder, or a hub repository org/name[@rev].")]
-Model = Annotated[str | None, typer.Option("-m", "--model", help=MODEL_HELP)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 FreezeOption = Annotated[
     Freeze | None, typer.Option("--freeze", help="Also show how many numbers this strategy trains in each module.")
 ]
@@ -89,7 +87,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(patient, name="doctor")
 
 
-def inspect(model: Checkpoint, freeze: FreezeOption = None, depth: Depth = 2, as_json: Json = False) -> None:
+def inspect(model: Checkpoint, freeze: FreezeOption = None, depth: Depth = 2, as_json: JsonOption = False) -> None:
     """Show a model's modules, and what a fine-tuning would train.
 
     Parameters, bytes and dtype are read from headers only, no weights. Strategies: conservative (the language model
@@ -151,7 +149,7 @@ def convert(  # noqa: PLR0913, PLR0917 - a command's options
         typer.echo(path)
 
 
-def doctor(context: typer.Context, model: Model = None, as_json: Json = False) -> None:
+def doctor(context: typer.Context, model: ModelOption = None, as_json: JsonOption = False) -> None:
     """Check this machine and a model's files; with train, a training before it starts.
 
     Each check says ok, warn or fail, what it saw, and what to do. Exit code 1 if one fails.

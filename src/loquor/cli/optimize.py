@@ -15,6 +15,7 @@ from loquor.cli.console import MODEL_HELP, examples, in_bytes, print_json
 
 if TYPE_CHECKING:
     from loquor.engine.backend import Choice
+    from loquor.engine.load import AnySpeaker
 
 EXAMPLES = examples(
     "loquor optimize",
@@ -87,6 +88,28 @@ def optimize(model: Checkpoint = None, as_json: Json = False) -> None:
         print_json(asdict(report))
     else:
         typer.echo(report.line())
+
+
+def load_speaker(
+    model: str | None,
+    device: str,
+    adapter: list[str] | None,
+    audio_tokenizer: str | None,
+    watermark: bool,
+    backend: Backend,
+) -> AnySpeaker:
+    """`loquor.load`, with a bar while a model is made ready for its backend."""
+    import loquor
+
+    with choosing(backend) as choice:
+        return loquor.load(
+            model,
+            device,
+            adapter=adapter or (),
+            audio_tokenizer=audio_tokenizer,
+            watermark=watermark,
+            backend=choice,
+        )
 
 
 @contextmanager

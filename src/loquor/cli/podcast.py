@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loquor.cli.console import ADAPTER_HELP, WatermarkOption, examples, print_json, print_table
+from loquor.cli.console import (
+    ADAPTER_HELP,
+    DeviceOption,
+    ModelOption,
+    WatermarkOption,
+    examples,
+    print_json,
+    print_table,
+)
 from loquor.cli.operate import Dtype
 
 if TYPE_CHECKING:
@@ -32,7 +40,6 @@ ScriptFile = Annotated[
     Path, typer.Argument(metavar="SCRIPT", help="Lines such as `Alice: Hello.`, or JSON, SRT, VTT; or plain text.")
 ]
 CastOption = Annotated[list[str] | None, typer.Option("--cast", metavar="CAST", help=CAST_HELP)]
-Model = Annotated[str | None, typer.Option("-m", "--model", help=MODEL_HELP)]
 Output = Annotated[Path, typer.Option("-o", "--output", help=".wav, .flac, .mp3, .ogg or .opus, 24 kHz mono.")]
 Check = Annotated[bool, typer.Option("--check", help="Only show who speaks how much; no model is loaded.")]
 Stems = Annotated[
@@ -60,7 +67,6 @@ JudgeWords = Annotated[bool, typer.Option("--judge-words", help="Misheard words 
 Guidance = Annotated[float | None, typer.Option("--guidance", help="0 to 20; 1.0 is off.  [default: the model's own]")]
 Steps = Annotated[int | None, typer.Option("--steps", help="Solver steps, 1 to 200.  [default: the model's own]")]
 Seed = Annotated[int, typer.Option("--seed", help="The same seed says it the same way; 0 to 2^63 - 1.")]
-Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, or auto (cuda if there is one).")]
 DtypeOption = Annotated[Dtype | None, typer.Option("--dtype", help="Compute in it.  [default: as the weights are]")]
 Adapters = Annotated[list[str] | None, typer.Option("--adapter", metavar="FOLDER[@STRENGTH]", help=ADAPTER_HELP)]
 Restart = Annotated[bool, typer.Option("--restart", help="Throw away the takes of an earlier run.")]
@@ -75,7 +81,7 @@ def register(app: typer.Typer) -> None:
 def podcast(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
     script: ScriptFile,
     cast: CastOption = None,
-    model: Model = None,
+    model: ModelOption = None,
     output: Output = DEFAULT_OUTPUT,
     check: Check = False,
     stems: Stems = False,
@@ -95,7 +101,7 @@ def podcast(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may s
     guidance: Guidance = None,
     steps: Steps = None,
     seed: Seed = 0,
-    device: Device = "cpu",
+    device: DeviceOption = "cpu",
     dtype: DtypeOption = None,
     adapter: Adapters = None,
     restart: Restart = False,

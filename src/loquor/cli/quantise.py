@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loquor.cli.bar import Part, terminal_bar
-from loquor.cli.console import examples, print_json
+from loquor.cli.console import JsonOption, examples, print_json
 
 if TYPE_CHECKING:
     from loquor.training.codebooks import FitProgress
@@ -23,7 +23,6 @@ Books = Annotated[
 ]
 Entries = Annotated[int, typer.Option("--entries", min=2, help="Entries of each.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Draws other entries to begin with.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +41,7 @@ def quantise(  # noqa: PLR0913, PLR0917 - a command's options
     books: Books = 2,
     entries: Entries = 512,
     seed: Seed = 0,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make the codec of a model a tokenizer that says speech in ids, fitted to the recordings of conversations.
 

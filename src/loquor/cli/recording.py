@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from loquor.cli.console import MODEL_HELP, examples, print_json
+from loquor.cli.console import MODEL_HELP, JsonOption, examples, print_json
 
 if TYPE_CHECKING:
     from loquor.evaluation.fitness import Findings
@@ -40,7 +40,6 @@ Language = Annotated[str | None, typer.Option("--language", help="Such as en.  [
 Start = Annotated[float, typer.Option("--start", min=0, help="Second of the recording to start at.")]
 End = Annotated[float | None, typer.Option("--end", min=0, help="Second to end at.  [default: the end]")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a voice of that name.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Model = Annotated[str | None, typer.Option("-m", "--model", help=MODEL_HELP, rich_help_panel=REALTIME_ONLY)]
 TEXT_HELP = "What is said in the recording.  [default: what the recogniser hears, English only]"
 Text = Annotated[str | None, typer.Option("--text", help=TEXT_HELP, rich_help_panel=REALTIME_ONLY)]
@@ -76,7 +75,7 @@ def create(  # noqa: PLR0913, PLR0917 - a command's options
     start: Start = 0.0,
     end: End = None,
     force: Force = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
     model: Model = None,
     text: Text = None,
     invert: Invert = False,

@@ -13,18 +13,14 @@ import typer
 
 from loquor.cli.bar import Part, terminal_bar
 from loquor.cli.checking import CheckOption, SelfCheck, TriesOption
-from loquor.cli.console import MODEL_HELP, AdapterOption, WatermarkOption, examples, print_json
+from loquor.cli.console import AdapterOption, DeviceOption, ModelOption, WatermarkOption, examples, print_json
 from loquor.cli.conversing import TokenizerOption
-from loquor.cli.optimize import Backend, BackendOption, choosing
+from loquor.cli.optimize import Backend, BackendOption, load_speaker
 
 if TYPE_CHECKING:
     from loquor.audio import Sink
-    from loquor.engine.converser import Converser
-    from loquor.engine.dialogue import DialogueSpeaker
+    from loquor.engine.load import AnySpeaker
     from loquor.engine.request import Chunk
-    from loquor.engine.speaker import Speaker
-
-    AnySpeaker = Speaker | DialogueSpeaker | Converser
 
 DEFAULT_OUTPUT = "speech.wav"
 SPOKEN = "{task.fields[seconds]:.1f} s spoken, real-time factor {task.fields[rtf]:.2f}"
@@ -52,14 +48,12 @@ Text = Annotated[
     str | None, typer.Argument(metavar="TEXT", help="What to say; - reads stdin and speaks as text arrives.")
 ]
 File = Annotated[str | None, typer.Option("-f", "--file", help="Read the text from a UTF-8 file.")]
-Model = Annotated[str | None, typer.Option("-m", "--model", help=MODEL_HELP)]
 VoiceName = Annotated[str, typer.Option("--voice", help=VOICE_HELP)]
 Output = Annotated[str | None, typer.Option("-o", "--output", help=OUTPUT_HELP)]
 Play = Annotated[bool, typer.Option("--play", help="Play it while it is made; with -o, write it too.")]
 Guidance = Annotated[float | None, typer.Option("--guidance", help=GUIDANCE_HELP)]
 Steps = Annotated[int | None, typer.Option("--steps", help=STEPS_HELP)]
 Seed = Annotated[int, typer.Option("--seed", help="The same seed says it the same way; 0 to 2^63 - 1.")]
-Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, or auto (cuda if there is one).")]
 Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON on stdout.")]
 
 
@@ -70,7 +64,7 @@ def register(app: typer.Typer) -> None:
 def speak(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
     text: Text = None,
     file: File = None,
-    model: Model = None,
+    model: ModelOption = None,
     adapter: AdapterOption = None,
     audio_tokenizer: TokenizerOption = None,
     voice: VoiceName = "default",
@@ -79,7 +73,7 @@ def speak(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
     guidance: Guidance = None,
     steps: Steps = None,
     seed: Seed = 0,
-    device: Device = "cpu",
+    device: DeviceOption = "cpu",
     backend: BackendOption = Backend.auto,
     check: CheckOption = False,
     check_tries: TriesOption = 3,
@@ -97,19 +91,10 @@ def speak(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
         raise typer.BadParameter("stdout carries the sound already", param_hint="--json")
     source = _text(text, file)
     listener = SelfCheck.open(check_tries) if check else None  # what is missing is told before the model is loaded
-    import loquor
 
     target = output or (None if play else DEFAULT_OUTPUT)
     sampling = {"guidance": guidance, "steps": steps, "seed": seed}
-    with choosing(backend) as choice:
-        speaker = loquor.load(
-            model,
-            device,
-            adapter=adapter or (),
-            audio_tokenizer=audio_tokenizer,
-            watermark=watermark,
-            backend=choice,
-        )
+    speaker = load_speaker(model, device, adapter, audio_tokenizer, watermark, backend)
     report = _say(speaker, source, Outlets(target, play), voice, sampling, listener)
     if as_json:
         print_json(asdict(report) | ({"check": listener.as_dict()} if listener else {}))

@@ -20,11 +20,12 @@ def train_embedded(changes: Sequence[str], show: bool, as_json: bool) -> None:
     from loquor.configs import read_json
     from loquor.evaluation.wer import score
     from loquor.training.corpus import CorpusProgress
+    from loquor.training.recipes.recipe import as_yaml
     from loquor.training.whole_voice import FIGURES, read_plan, train_voice
 
     plan = read_plan(changes)
     if show:
-        print_json(asdict(plan)) if as_json else _show(asdict(plan))
+        print_json(asdict(plan)) if as_json else typer.echo(as_yaml(asdict(plan)), nl=False)
         return
     training = logging.getLogger("loquor.training")
     if training.isEnabledFor(logging.WARNING):  # hours of it: a line now and then, for a log as well as a terminal
@@ -45,9 +46,3 @@ def train_embedded(changes: Sequence[str], show: bool, as_json: bool) -> None:
         typer.echo(
             f"{voice}: {ours:.1%} of words misheard in {found['sentences']} sentences; its teacher: {teacher:.1%}"
         )
-
-
-def _show(plan: dict[str, object]) -> None:
-    for name, value in plan.items():
-        written = ", ".join(map(str, value)) if isinstance(value, tuple) else value
-        typer.echo(f"{name}: [{written}]" if isinstance(value, tuple) else f"{name}: {written}")

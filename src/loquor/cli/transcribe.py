@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from loquor.cli.console import examples, print_json
+from loquor.cli.console import DeviceOption, JsonOption, ModelOption, examples, print_json
 from loquor.cli.conversing import TokenizerOption, open_converser
 
 EXAMPLES = examples(
@@ -19,9 +19,6 @@ EXAMPLES = examples(
 )
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings, of any format that can be read.")]
 MODEL_HELP = "A VITA-Audio model: a folder, or a hub repository.  [default: Moonshine tiny, English only]"
-Model = Annotated[str | None, typer.Option("-m", "--model", help=MODEL_HELP)]
-Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, or auto (cuda if there is one).")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,10 +27,10 @@ def register(app: typer.Typer) -> None:
 
 def transcribe(
     files: Files,
-    model: Model = None,
+    model: ModelOption = None,
     audio_tokenizer: TokenizerOption = None,
-    device: Device = "cpu",
-    as_json: Json = False,
+    device: DeviceOption = "cpu",
+    as_json: JsonOption = False,
 ) -> None:
     """Write down what is said in recordings, a line for each; with several, the file's name stands before it."""
     if audio_tokenizer and not model:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loquor.cli.bar import Part, terminal_bar
-from loquor.cli.console import examples, print_json, print_table
+from loquor.cli.console import JsonOption, examples, print_json, print_table
 from loquor.cli.operate import Dtype
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ DtypeOption = Annotated[
     Dtype, typer.Option("--dtype", help="Compute in it; float32 takes 4 bytes of memory a parameter.")
 ]
 Problems = Annotated[bool, typer.Option("--problems", help="Show only what is not ok.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +40,7 @@ def verify(
     against: Against = None,
     dtype: DtypeOption = Dtype.float32,
     problems: Problems = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Run every component of a checkpoint, and compare it with what it must be equal to.
 

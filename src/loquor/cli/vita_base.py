@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from loquor.cli.console import examples, print_json
+from loquor.cli.console import JsonOption, examples, print_json
 
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.")]
 Talks = Annotated[
@@ -26,7 +26,6 @@ Layers = Annotated[int, typer.Option("--layers", min=1, help="Layers.")]
 Heads = Annotated[int, typer.Option("--heads", min=1, help="Attention heads.")]
 Context = Annotated[int, typer.Option("--context", min=16, help="Positions at most, of text and audio together.")]
 Seed = Annotated[int, typer.Option("--seed", help="Draws other weights.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -48,7 +47,7 @@ def base(  # noqa: PLR0913, PLR0917 - a command's options
     heads: Heads = 4,
     context: Context = 2048,
     seed: Seed = 0,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a small language model of random weights, with a vocabulary of its own.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from loquor.cli import recording
-from loquor.cli.console import MODEL_HELP, examples, in_words, print_json, print_table
+from loquor.cli.console import JsonOption, ModelOption, examples, in_words, print_json, print_table
 
 if TYPE_CHECKING:
     from loquor.voices.card import AnyCard, Fingerprint
@@ -29,8 +29,6 @@ app = typer.Typer(
 )
 recording.register(app)
 
-Model = Annotated[str | None, typer.Option("-m", "--model", help=MODEL_HELP)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Name = Annotated[str, typer.Argument(help="A name from `loquor voices list`, or a .safetensors or .pt file.")]
 Files = Annotated[list[Path], typer.Argument(help="Published Realtime presets (.pt) or saved voices (.safetensors).")]
 NewName = Annotated[str | None, typer.Option("--name", help="What to call it.  [default: the file's own name]")]
@@ -39,7 +37,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace a voice of that na
 
 
 @app.command("list", epilog=examples("loquor voices list", "loquor voices list -m org/name --json"))
-def list_voices(model: Model = None, as_json: Json = False) -> None:
+def list_voices(model: ModelOption = None, as_json: JsonOption = False) -> None:
     """List the voices of a model, and your own."""
     from loquor.engine.load import model_folder
     from loquor.voices.catalogue import catalogue
@@ -57,7 +55,7 @@ def list_voices(model: Model = None, as_json: Json = False) -> None:
 
 
 @app.command(epilog=examples("loquor voices show en-Mike_man", "loquor voices show speaker.safetensors --json"))
-def show(name: Name, model: Model = None, as_json: Json = False) -> None:
+def show(name: Name, model: ModelOption = None, as_json: JsonOption = False) -> None:
     """Show what is known of a voice.
 
     Its card, how long it is, and whether the model of -m can speak with it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from loquor.engine.audio_tokenizer import Place
     from loquor.engine.converser import Converser
     from loquor.engine.dialogue import DialogueSpeaker
+
+    AnySpeaker: TypeAlias = Speaker | DialogueSpeaker | Converser
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +37,7 @@ def load(  # noqa: PLR0913, PLR0917 - an argument for each thing there is to say
     audio_tokenizer: Place | None = None,
     watermark: bool = True,
     backend: str | Choice = "auto",
-) -> Speaker | DialogueSpeaker | Converser:
+) -> AnySpeaker:
     """A speaker: the embedded voice, that of a checkpoint folder, or of a hub repository `org/name[@revision]`.
 
     Realtime models give a `Speaker`, long-form models a `DialogueSpeaker`, VITA-Audio models a `Converser`, for which
@@ -59,7 +61,7 @@ def load(  # noqa: PLR0913, PLR0917 - an argument for each thing there is to say
     choice = backend if isinstance(backend, Choice) else Choice(backend)
     if choice.backend == "openvino" and family is not REALTIME:
         raise ConfigError(f"{folder} is a {family.name} model, which runs on torch only", hint="leave the backend out")
-    speaker: Speaker | DialogueSpeaker | Converser
+    speaker: AnySpeaker
     if family is LONGFORM:
         from loquor.engine.dialogue import DialogueSpeaker
 

@@ -67,13 +67,7 @@ class WholeText(tts.ChunkedStream):
     """A text that is there."""
 
     async def _run(self, output_emitter: AudioEmitter) -> None:
-        output_emitter.initialize(
-            request_id=utils.shortuuid(),
-            sample_rate=self._tts.sample_rate,
-            num_channels=1,
-            mime_type=PCM,
-            frame_size_ms=FRAME_MS,
-        )
+        _begin(output_emitter, self._tts, is_streamed=False)
         await _speak(self._tts, _whole(self.input_text), output_emitter)
 
 
@@ -81,14 +75,7 @@ class TextAsItComes(tts.SynthesizeStream):
     """A text that is still being written. It ends with the first `flush`, as LiveKit asks of streams."""
 
     async def _run(self, output_emitter: AudioEmitter) -> None:
-        output_emitter.initialize(
-            request_id=utils.shortuuid(),
-            sample_rate=self._tts.sample_rate,
-            num_channels=1,
-            mime_type=PCM,
-            frame_size_ms=FRAME_MS,
-            stream=True,
-        )
+        _begin(output_emitter, self._tts, is_streamed=True)
         pieces = self._pieces()
         first = await anext(pieces, None)
         if first is None:
@@ -113,6 +100,17 @@ async def _joined(first: str, rest: AsyncIterator[str]) -> AsyncIterator[str]:
     yield first
     async for piece in rest:
         yield piece
+
+
+def _begin(emitter: AudioEmitter, made: tts.TTS[str], is_streamed: bool) -> None:
+    emitter.initialize(
+        request_id=utils.shortuuid(),
+        sample_rate=made.sample_rate,
+        num_channels=1,
+        mime_type=PCM,
+        frame_size_ms=FRAME_MS,
+        stream=is_streamed,
+    )
 
 
 async def _speak(made: tts.TTS[str], pieces: AsyncIterator[str], emitter: AudioEmitter) -> None:

@@ -229,9 +229,14 @@ def _parse(text: str, source: str) -> Any:
 
 def write_recipe(recipe: Recipe) -> str:
     """The recipe with all its values, as YAML that `read_recipe` reads."""
+    return as_yaml(recipe.as_dict())
+
+
+def as_yaml(values: Mapping[str, Any]) -> str:
+    """Plain values, in sections or not, as YAML; tuples are lists there."""
     import yaml
 
-    values = {k: list(v) if isinstance(v, tuple) else v for k, v in recipe.as_dict().items()}
+    values = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
     for section in values.values():
         if isinstance(section, dict):
             section |= {k: list(v) for k, v in section.items() if isinstance(v, tuple)}
