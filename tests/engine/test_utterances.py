@@ -155,3 +155,31 @@ def test_a_long_sentence_is_cut_after_a_clause_rather_than_between_any_two_words
     parts = texts(split(text, [], splitter(soft=5, hard=20)), text)
 
     assert parts[0].rstrip() == "one two three four five six seven eight,"
+
+
+def test_the_last_word_of_a_sentence_is_never_left_alone() -> None:
+    sentence = "Nobody could find any keys belonging to that enormous building somewhere {}downstairs. Then it rained."
+    for more in range(30):
+        text = sentence.format("far away " * more)
+        parts = texts(split(text, [], splitter(soft=5, hard=15)), text)
+        assert not any(part.startswith("downstairs") for part in parts)
+
+
+def test_a_long_sentence_is_cut_before_a_word_that_begins_a_clause() -> None:
+    text = "The committee postponed the meeting that everybody had expected because nobody could find the key to it."
+    assert texts(split(text, [], splitter(soft=5, hard=26)), text) == [
+        "The committee postponed the meeting that everybody had expected",
+        "because nobody could find the key to it.",
+    ]
+
+
+def test_no_utterance_ends_in_a_word_that_leans_on_the_next() -> None:
+    text = "one two three four five six seven of the eight nine ten eleven twelve thirteen fourteen"
+    assert (
+        texts(split(text, [], splitter(soft=5, hard=12)), text)[0] == "one two three four five six seven of the eight"
+    )
+
+
+def test_figures_count_for_the_words_they_are_said_in() -> None:
+    text = "1234567890" * 30
+    assert {len(part) for part in texts(split(text, [], splitter(soft=13, hard=39)), text)} == {39, 300 % 39}

@@ -15,6 +15,7 @@ SPELLINGS = str.maketrans({
     "ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D",
     "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ı": "i", "№": "number ", "º": "°", "。": ".", "、": ",", "؟": "?",
     "،": ",", "µ": "micro", "μ": "micro", "Ω": "ohm", "π": "pi",
+    "√": " square root of ", "∞": " infinity ", "≤": "<=", "≥": ">=", "≠": " is not equal to ",
     "§": " section ", "±": " plus or minus ", "≈": "~", "¿": "", "¡": "", "™": "", "℠": "", "•": " ", "·": " ",
 })
 # fmt: on
@@ -26,5 +27,5 @@ def plain(text: str) -> str:
     text = unicodedata.normalize("NFKD", text.translate(SPELLINGS)).translate(SPELLINGS)
     text = "".join(" " if character.isspace() else character for character in text)
     text = KEPT.sub("", text)
-    text = re.sub(r"(?<=\d)–(?=\d)", "-", text)
+    text = re.sub(r"(?<=\d)–(?=[\d$€£¥₹])", "-", text)
     return re.sub("–|--+", " - ", text)

@@ -1,23 +1,21 @@
 """English as it is written to English as it is said: numbers, abbreviations and signs become words and a few marks.
 
 Text is read chunk by chunk, a chunk being what stands between white space, with what was said before as the only
-context, so that text may arrive word by word. Only what makes no sense alone waits for the chunk behind it (`Pairs`):
-"$5" for "million", "No." for "5", "Dr." for "Smith". `loquor.text.english` reads whole texts, and looks further.
+context, so that text may arrive word by word. Only what makes no sense alone waits for the chunk behind it
+(`loquor.text.phrases`). `loquor.text.english` writes whole texts, for training, by the same rules.
 """
 
 import re
-from collections.abc import Callable, Iterator
-from re import Match
-from typing import NamedTuple
+from collections.abc import Callable
 
 from loquor.text.characters import plain
-from loquor.text.numbers import cardinal, ordinal
+from loquor.text.numbers import ROMAN_LETTERS, cardinal, digits, ordinal, roman
+from loquor.text.phrases import phrases, written_out
 from loquor.text.readings import (
     CURRENCIES,
     MONTHS,
     NAMED,
     NUMBER,
-    SCALES,
     UNITS,
     WEEKDAYS,
     measured,
@@ -36,26 +34,25 @@ ABBREVIATIONS = {  # with their full stop
 }
 CAPITAL_ABBREVIATIONS = {  # small letters would be other words
     **{f"{month[:3]}.": month for month in MONTHS if month != "May"}, "Sept.": "September",
-    **{f"{short}.": day for short, day in WEEKDAYS.items() if short not in ("Sat", "Sun")},
+    **{f"{short}.": day for short, day in WEEKDAYS.items() if short != "Sun"},
     "Tues.": "Tuesday", "Thur.": "Thursday", "Thurs.": "Thursday",
     "Lt.": "lieutenant", "Col.": "colonel", "Gen.": "general", "Sgt.": "sergeant", "Capt.": "captain",
     "Rev.": "reverend", "Sen.": "senator", "Gov.": "governor", "Fig.": "figure",
 }
 WITHOUT_STOP = {
     "vs": "versus", "Mr": "mister", "Mrs": "missus", "Ms": "miz", "Dr": "doctor", "etc": "et cetera",
+    "Tues": "Tuesday", "Thurs": "Thursday",
     "Feb": "February", "Apr": "April", "Aug": "August", "Sept": "September", "Oct": "October", "Nov": "November",
     "Dec": "December",
 }
-BEFORE_NUMBERS = {
-    "no": "number", "nos": "numbers", "p": "page", "pp": "pages", "vol": "volume", "ch": "chapter", "fig": "figure",
-    "figs": "figures", "sec": "section", "ext": "extension", "eq": "equation", "tel": "telephone",
+NUMBERED = {  # before a Roman numeral of one letter
+    "War", "Chapter", "Part", "Act", "Volume", "Book", "Phase", "Class", "Stage", "Section", "Article", "Level",
+    "Scene", "Season", "Episode", "Bowl", "Type", "Figure", "Table", "Appendix", "Unit",
 }
-ROMAN = {
-    "II": 2, "III": 3, "IV": 4, "VI": 6, "VII": 7, "VIII": 8, "IX": 9, "XI": 11, "XII": 12, "XIII": 13, "XIV": 14,
-    "XV": 15, "XVI": 16, "XVIII": 18, "XIX": 19, "XX": 20,
-}
-ROMAN_LETTERS = {"I": 1, "V": 5, "X": 10}  # numbers only behind one of `NUMBERED`
-NUMBERED = {"War", "Chapter", "Part", "Act", "Volume", "Book", "Phase", "Class", "Stage", "Section", "Article", "Level"}
+LETTERED = {"Plan", "Vitamin", "Grade", "Type", "Class", "Team", "Group", "Section", "Part", "Level", "Exhibit"}
+DIALLED = {"call", "calls", "called", "calling", "dial", "dialed"}  # "911" behind one is three digits
+CODED = {"code", "zip", "pin", "password", "passcode", "extension"}  # so is any number
+NOT_STREETS = {"the", "in", "at", "from", "to", "of", "on", "near", "by", "and", "for", "with", "visit"}
 RULERS = {
     "Henry", "Louis", "Elizabeth", "Charles", "George", "Edward", "James", "William", "Richard", "Philip", "Paul",
     "Pius", "Benedict", "John", "Francis", "Gregory", "Leo", "Alexander", "Nicholas", "Catherine", "Frederick",
@@ -63,6 +60,11 @@ RULERS = {
 }
 # fmt: on
 ELISIONS = {"'em", "'bout", "'cause", "'til", "'tis", "'twas", "'n", "'round"}  # an apostrophe that is no quote
+DAY_OF_MONTH = r"[12]\d|3[01]|0?[1-9]"
+ONE_OF = {  # of what is counted: "a five dollar bill"
+    "cents": "cent",
+    **{many.split()[0]: one.split()[0] for one, many, *_ in (*UNITS.values(), *CURRENCIES.values())},
+}
 AFTER_NUMBERS = UNITS.keys() - {"in", "W", "V"}  # "5 in a row"
 OPENING, CLOSING = "\"'([{<*_`|\\", "].,?!;:\"')}>*_`|\\-"
 WORD = re.compile(r"'?[A-Za-z]+(?:'[A-Za-z]+)*")
@@ -72,67 +74,6 @@ MISSING_SPACES = re.compile(
     r"(?<=[,;:!?])(?=[A-Za-z\"'(])|(?<=\.\.)(?=[^.\s])|(?<=[a-z]{2}\.)(?=[A-Z][a-z])"
     r"|(?<=[\w.,!?])(?=[(\[{])|(?<=[)\]}])(?=\w)"
 )
-
-
-Rewriting = tuple[re.Pattern[str], Callable[[Match[str]], str]]
-AMOUNT = rf"(?:\bUS)?(?P<sign>[$€£¥₹])(?P<a>{NUMBER})(?:-[$€£¥₹]?(?P<b>{NUMBER}))?"
-SCALE = "(?P<scale>(?i:hundred|thousand|million|billion|trillion)|[mbt]n|[kKM])"
-SHORT = rf"(?P<short>(?i:{'|'.join(BEFORE_NUMBERS)}))\."
-WAITING = re.compile(rf"[\"'([{{]*(?:-?{AMOUNT}|{SHORT}|Dr\.)")
-
-
-def scaled_money(match: Match[str]) -> str:
-    """ "$5 million" is "5 million dollars", a "$5-million deal" a "5 million dollar deal"."""
-    name = CURRENCIES[match["sign"]][0 if match["hyphen"] == "-" else 1]
-    last = f" to {match['b']}" if match["b"] else ""
-    return f"{match['a']}{last} {SCALES.get(match['scale'].lower(), match['scale'])} {name}"
-
-
-PAIRS: list[Rewriting] = [  # what two chunks are together
-    (re.compile(rf"{AMOUNT}(?P<hyphen>[ -]){SCALE}\b"), scaled_money),
-    (re.compile(rf"\b{SHORT} ?(?=\d)"), lambda m: f"{BEFORE_NUMBERS[m['short'].lower()]} "),
-    (re.compile(r"\bDr\. (?=[A-Z]|(?:van|von|de|del|di|da|du|la|le|el|al)\b)"), lambda _: "Dr "),
-]
-
-
-class Chunk(NamedTuple):
-    """What is read at once, and the characters of the text it stands in."""
-
-    text: str
-    start: int
-    end: int
-
-
-class Pairs:
-    """Chunks as they are to be read: one that waits comes with the next, or if that explains nothing, alone."""
-
-    def __init__(self) -> None:
-        self.waiting: Chunk | None = None
-
-    def push(self, chunk: Chunk) -> list[Chunk]:
-        """What can be read now."""
-        before = self.end()
-        if before:
-            both = Chunk(f"{before[0].text} {chunk.text}", before[0].start, chunk.end)
-            if any(pattern.search(both.text) for pattern, _ in PAIRS):
-                return [both]
-        if WAITING.fullmatch(chunk.text):
-            self.waiting = chunk
-            return before
-        return [*before, chunk]
-
-    def end(self) -> list[Chunk]:
-        """What still waits, when no more comes."""
-        waiting, self.waiting = self.waiting, None
-        return [waiting] if waiting else []
-
-
-def chunks(text: str) -> Iterator[str]:
-    """A whole text in the parts that are read at once."""
-    pairs = Pairs()
-    for match in re.finditer(r"\S+", text):
-        yield from (chunk.text for chunk in pairs.push(Chunk(match[0], *match.span())))
-    yield from (chunk.text for chunk in pairs.end())
 
 
 def letter_names(letters: str) -> str:
@@ -147,17 +88,20 @@ class Normalizer:
         self.spell = spell  # how small letters are written that are said by their names
         self.said = ""  # the last word or mark
         self.written = ""  # the last part, if it was a number or a month
+        self.is_counted = False  # whether it stood behind "a": a five dollar bill
 
     def read(self, chunk: str) -> list[str]:
         """The words and marks of a chunk: letters and apostrophes, or one of `MARKS`, which follows a word."""
         said: list[str] = []
-        text = plain(chunk)
-        for pattern, rewritten in PAIRS:
-            text = pattern.sub(rewritten, text)
+        text = written_out(plain(chunk))
+        if self.said.lower() == "the":
+            text = text.removeprefix("the ")  # which a date begins with
+        is_counted = self.said in {"a", "an"} if any(map(str.isdigit, text)) else self.is_counted and self.written != ""
         for part in text.split():
             for piece in [part] if WEB.search(part) else MISSING_SPACES.sub(" ", part).split():
                 said += self.read_part(piece)
-        return said
+        self.is_counted = is_counted
+        return [ONE_OF.get(piece, piece) for piece in said] if is_counted else said
 
     def read_part(self, part: str) -> list[str]:
         """A part is marks, a core and marks; of those after the core the strongest stays, and none follows another."""
@@ -193,7 +137,7 @@ class Normalizer:
             return ""
         whole = f"{core}."
         if whole.lower() == "st.":
-            return "street" if self.said[:1].isupper() else "saint"
+            return "street" if self.said[:1].isupper() and self.said.lower() not in NOT_STREETS else "saint"
         if whole == "Dr." and self.said[:1].isupper():
             return "drive"  # as a title it stands before a name: they are a pair
         if len(core) == 1 and core.isupper() and core != "I" and not self.said.islower():
@@ -203,8 +147,11 @@ class Normalizer:
 
     def core(self, core: str) -> str:
         """The words of a part without its marks; a number or month before it may decide what it means."""
-        if self.written in MONTHS and re.fullmatch(r"[1-9]|[12]\d|3[01]", core):
-            return ordinal(int(core))
+        days = re.fullmatch(rf"({DAY_OF_MONTH})(?:-({DAY_OF_MONTH}))?", core) if self.written in MONTHS else None
+        if days:
+            return " to ".join(ordinal(int(day)) for day in days.groups() if day)
+        if core.isdigit() and self.is_code(core):
+            return digits(core)
         if self.written and self.written not in MONTHS:
             if re.fullmatch("[AaPp][Mm]", core):
                 return spelled(core)
@@ -214,17 +161,31 @@ class Normalizer:
                 return f"and {reading(core)}"
         return core if WORD.fullmatch(core) else reading(core)
 
+    def is_code(self, core: str) -> bool:
+        """Whether digits are said one by one because of the word before them."""
+        before = self.said.lower()
+        is_zip = len(core) == 5 and len(self.said) == 2 and self.said.isupper()  # CA 90210
+        return is_zip or (before in CODED and len(core) > 2) or (before in DIALLED and len(core) == 3)
+
     def numeral(self, core: str) -> str:
-        """A Roman numeral whose reading depends on the word before it, or nothing: "Henry VIII", "World War I"."""
-        if self.said in RULERS and core in ROMAN:
-            return f"the {ordinal(ROMAN[core])}"
-        return cardinal(ROMAN_LETTERS[core]) if self.said in NUMBERED and core in ROMAN_LETTERS else ""
+        """A Roman numeral, or nothing: "Chapter IV"; "Henry VIII" and "World War I" because of the word before it."""
+        if self.said in RULERS and roman(core):
+            return f"the {ordinal(roman(core))}"
+        if self.said in NUMBERED and core in {"I", "V", "X"}:
+            return cardinal(ROMAN_LETTERS[core])
+        return ""
+
+    def is_letter(self, word: str) -> bool:
+        """Whether it is the letter A and no article: "plan A", "the A team", but "A dog" and "Once Upon A Time"."""
+        return word == "A" and (self.said.islower() or self.said in LETTERED)
 
     def in_words(self, word: str) -> str:
         """A word or mark in its turn: letters by their names, numerals and abbreviations without stop in words."""
         if word.startswith(NAMED):
             return self.spell(word[1:])
-        return self.numeral(word) or (cardinal(ROMAN[word]) if word in ROMAN else WITHOUT_STOP.get(word, word))
+        if self.is_letter(word):
+            return self.spell("a")
+        return self.numeral(word) or (cardinal(roman(word)) if roman(word) else WITHOUT_STOP.get(word, word))
 
 
 def closing_mark(closing: str, after_core: bool) -> list[str]:
@@ -238,4 +199,4 @@ def closing_mark(closing: str, after_core: bool) -> list[str]:
 def normalize(text: str) -> str:
     """The words and marks of a whole text, a space between any two. What is normal stays as it is."""
     normalizer = Normalizer()
-    return " ".join(piece for chunk in chunks(text) for piece in normalizer.read(chunk))
+    return " ".join(piece for phrase in phrases(text) for piece in normalizer.read(phrase))

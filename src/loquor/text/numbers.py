@@ -4,6 +4,8 @@ Written here because the libraries that do it cost more than they save: `inflect
 to import, `num2words` is for forty languages and under the LGPL.
 """
 
+import re
+
 # fmt: off
 ONES = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
@@ -16,6 +18,8 @@ IRREGULAR_ORDINALS = {
     "twelve": "twelfth",
 }
 # fmt: on
+ROMAN = re.compile(r"(?:XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
+ROMAN_LETTERS = {"I": 1, "V": 5, "X": 10, "L": 50}
 LONGEST = 15  # digits of a number that has a name
 
 
@@ -48,6 +52,14 @@ def ordinal(n: int) -> str:
     return f"{rest} {last}".strip()
 
 
+def roman(numeral: str) -> int:
+    """ "XIV" is 14. 0 for what is no numeral up to 89, is one letter, or would rather be a word or a size ("XL")."""
+    if len(numeral) < (4 if "L" in numeral else 2) or not ROMAN.fullmatch(numeral):
+        return 0
+    values = [ROMAN_LETTERS[letter] for letter in numeral]
+    return sum(-value if value < after else value for value, after in zip(values, [*values[1:], 0], strict=True))
+
+
 def year(n: int) -> str:
     """1905 is "nineteen oh five", 2005 "two thousand five", 2025 "twenty twenty five"."""
     century, rest = divmod(n, 100)
@@ -73,10 +85,10 @@ def whole(text: str) -> str:
 
 
 def number(text: str) -> str:
-    """A written number: "1,234.50", "-5", ".5"; four digits from 1100 to 2099 are a year."""
+    """A written number: "1,234.50", "-5", ".5"; four digits from 1010 to 2099 are a year."""
     if text[0] in "+-":
         return f"{'minus' if text[0] == '-' else 'plus'} {number(text[1:])}"
     before, point, after = text.partition(".")
-    if not point and len(before) == 4 and before.isdigit() and 1100 <= int(before) < 2100:
+    if not point and len(before) == 4 and before.isdigit() and 1010 <= int(before) < 2100:
         return year(int(before))
     return " ".join([*([whole(before)] if before else []), *(["point", digits(after)] if point else [])])

@@ -12,9 +12,11 @@ from pathlib import Path
 from loquor.configs import read_json
 from loquor.errors import CheckpointError, InputError
 from loquor.text.alphabets import ALPHABETS, alphabet
+from loquor.text.connected import ConnectedSpeech, starts_with_vowel
 from loquor.text.languages import normalizer
-from loquor.text.normalize import MARKS, Chunk, Normalizer, Pairs
-from loquor.text.phonemes import ARPABET, pronounce
+from loquor.text.normalize import MARKS, Normalizer
+from loquor.text.phonemes import ARPABET
+from loquor.text.phrases import Chunk, Phrases
 from loquor.text.tokenizer import TextStream, Token, readable
 
 PAD, NEGATIVE, END, BOUNDARY = "<pad>", "<negative>", "\n", " "
@@ -24,7 +26,9 @@ LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")  # reserved, for models trained to
 VOICES = tuple(f"<voice{i}>" for i in range(8))  # reserved, for one model with several voices
 SYMBOLS = (PAD, NEGATIVE, END, BOUNDARY, *PUNCTUATION, *ARPABET, *LETTERS, *VOICES)
 assert set(MARKS) == set(PUNCTUATION)
+THE = ("DH", "AH0")
 LATIN = re.compile("[A-Za-z]")
+BULLET = re.compile(r"[-–*+•#]+|\d{1,2}[.)]")  # begins an item of a list, on a line of its own
 
 
 class PhonemeTokenizer:
@@ -96,7 +100,10 @@ class PhonemeTokenizer:
 
 
 class PhonemeStream:
-    """Phonemes of text that is still arriving: a chunk is said when white space follows it, or with the next one."""
+    """Phonemes of text that is still arriving: a chunk is said when white space follows it, or with the next one.
+
+    A mark that no utterance ends in waits for a word, and so does "the", which sounds by it.
+    """
 
     def __init__(self, ids: dict[str, int], languages: tuple[str, ...] = ()) -> None:
         self.ids = ids
@@ -105,9 +112,12 @@ class PhonemeStream:
         self.reader: Normalizer | Speller = self.english  # of the last chunk that had letters
         self.last = ""  # the last symbol read
         self.held: Token | None = None  # it, if it is a mark that no utterance ends in
-        self.pairs = Pairs()
+        self.connected = ConnectedSpeech()
+        self.article: Token | None = None  # the vowel of a "the" with no word behind it yet
+        self.phrases = Phrases()
         self.pending = ""  # the beginning of a chunk
         self.start = 0  # where it stands in the pushed text
+        self.newlines = 0  # before it
 
     def push(self, text: str) -> list[Token]:
         whole = self.pending + readable(text, self.start + len(self.pending))
@@ -117,14 +127,16 @@ class PhonemeStream:
         for space in re.finditer(r"\s+", whole[searched:]):
             tokens += self.take(whole[taken : searched + space.start()], self.start + taken)
             taken = searched + space.end()
+            self.newlines += space[0].count("\n")
         self.pending = whole[taken:]
         self.start += taken
         return tokens
 
     def end(self) -> list[Token]:
         tokens = self.take(self.pending, self.start)
-        for chunk in self.pairs.end():
+        for chunk in self.phrases.end():
             tokens += self.read(chunk)
+        tokens += self.settled("AH0")
         if not self.last:
             known = ["English", *(speller.language for speller in self.others)]
             raise InputError(
@@ -137,8 +149,17 @@ class PhonemeStream:
         return [*tokens, Token(self.ids[END], place, place)]
 
     def take(self, text: str, start: int) -> list[Token]:
-        """The tokens that the next chunk settles: its own, and those of one that has waited for it."""
-        ready = self.pairs.push(Chunk(text, start, start + len(text))) if text else []
+        """The tokens that the next chunk settles: its own, and those of one that has waited for it.
+
+        A full stop ends what stands before a paragraph or an item of a list.
+        """
+        if not text:
+            return []
+        ready = []
+        if self.newlines > 1 or (self.newlines and BULLET.fullmatch(text)):
+            ready += self.phrases.push(Chunk(".", start, start))
+        self.newlines = 0
+        ready += self.phrases.push(Chunk(text, start, start + len(text)))
         return [token for chunk in ready for token in self.read(chunk)]
 
     def read(self, chunk: Chunk) -> list[Token]:
@@ -148,16 +169,26 @@ class PhonemeStream:
         self.reader = self.reader_of(text)
         for piece in self.reader.read(text):
             if piece in PUNCTUATION:
+                tokens += self.settled("AH0")
+                self.connected.pause()
                 mark = Token(self.ids[piece], *place)
                 self.last, self.held = piece, None if piece in FINAL else mark
                 tokens += [mark] if piece in FINAL else []
                 continue
-            word = pronounce(piece) if self.reader is self.english else tuple(piece)
+            word = self.connected.say(piece) if self.reader is self.english else tuple(piece)
+            tokens += self.settled("IY0" if self.reader is self.english and starts_with_vowel(word) else "AH0")
             symbols = [*([BOUNDARY] if self.last and self.last not in PUNCTUATION else []), *word]
             tokens += [self.held] if self.held else []
             tokens += [Token(self.ids[symbol], *place) for symbol in symbols]
             self.last, self.held = symbols[-1], None
+            if word == THE:
+                self.article = tokens.pop()
         return tokens
+
+    def settled(self, vowel: str) -> list[Token]:
+        """The end of a waiting "the"."""
+        article, self.article = self.article, None
+        return [article._replace(id=self.ids[vowel])] if article else []
 
     def reader_of(self, chunk: str) -> "Normalizer | Speller":
         """Who reads a chunk: the one whose letters are in it; numbers are read as what stands before them."""

@@ -2,7 +2,8 @@
 
 Symbols are ARPAbet as the dictionary writes them: 24 consonants and 15 vowels, each vowel with its stress digit
 (0 none, 1 primary, 2 secondary). The file in `data/` is built by `loquor.training.dictionary` and holds one
-pronunciation a word, the commoner one; its licence is `data/cmudict-LICENSE.txt`.
+pronunciation a word, the commoner one; its licence is `data/cmudict-LICENSE.txt`. Words it lacks or has otherwise are
+written by hand in `data/supplement.txt`.
 """
 
 import lzma
@@ -19,7 +20,29 @@ CONSONANTS = (
 )
 ARPABET = tuple(vowel + stress for vowel in VOWELS for stress in "012") + CONSONANTS
 CODES = {phoneme: chr(33 + i) for i, phoneme in enumerate(ARPABET)}  # one character a phoneme in the data file
-SPELLED_CAPITALS = {"AI", "EU", "ID", "UN", "US"}  # small letters would be other words
+SPELLED_CAPITALS = {  # small letters would be other words
+    *(
+        "AD",
+        "AI",
+        "AR",
+        "CT",
+        "ED",
+        "EM",
+        "ER",
+        "EST",
+        "EU",
+        "EV",
+        "ID",
+        "IMO",
+        "LA",
+        "OS",
+        "ROI",
+        "SEC",
+        "SEO",
+        "UN",
+        "US",
+    )
+}
 VOICELESS, SIBILANTS = {"CH", "F", "K", "P", "S", "SH", "T", "TH"}, {"CH", "JH", "S", "SH", "Z", "ZH"}
 CLITICS = {"s": "", "ll": "AH0 L", "re": "ER0", "ve": "V", "d": "D", "m": "M"}  # -s depends on what it follows
 LONGEST_GUESS = 40  # letters guessed at a time
@@ -34,9 +57,19 @@ def dictionary_lines() -> bytes:
     return b"\n" + lzma.decompress(packed)
 
 
+@lru_cache(maxsize=1)
+def supplement() -> dict[str, Phonemes]:
+    """Words younger than the dictionary, and what it has otherwise than people say it."""
+    text = files("loquor.text").joinpath("data/supplement.txt").read_text(encoding="utf-8")
+    entries = (line.split() for line in text.splitlines() if not line.startswith("#"))
+    return {word: tuple(phonemes) for word, *phonemes in entries}
+
+
 @lru_cache(maxsize=20_000)
 def dictionary_entry(word: str) -> Phonemes | None:
-    """The dictionary's pronunciation of a lower-case word, or None."""
+    """The pronunciation of a lower-case word in the supplement or the dictionary, or None."""
+    if word in supplement():
+        return supplement()[word]
     lines, key = dictionary_lines(), word.encode()
     low, high = 0, len(lines) - 1
     while low < high:  # bisection over bytes: the line around the middle decides

@@ -156,11 +156,16 @@ def pieces(match: Match[str] | str) -> str:
     said = []
     pattern = (
         r"(?P<word>[A-Za-z]+(?:'[A-Za-z]+)*)|(?P<plural>\d+s(?![A-Za-z]))"
-        rf"|(?P<number>{NUMBER})|(?P<dot>(?<=\w)\.(?=[A-Za-z]{{2}}|\d))|(?P<sign>.)"
+        rf"|\^(?P<power>-?\d+)|(?P<number>{NUMBER})|(?P<dot>(?<=\w)\.(?=[A-Za-z]{{2}}|\d))|(?P<sign>.)"
     )
     for part in re.finditer(pattern, text):
-        if part["word"]:
-            said.append(spelled("a") if part["word"] in "Aa" and part[0] != text else part["word"])
+        word = part["word"]
+        if word:
+            is_code = len(word) in {2, 3} and word.isupper() and text[part.end() : part.end() + 1].isdigit()  # CO2
+            is_spelled = is_code or (word in "Aa" and word != text)
+            said.append(spelled(word) if is_spelled else word)
+        elif part["power"]:
+            said.append(power(part["power"]))
         elif part["plural"]:
             said.append(several(part["plural"][:-1]))
         elif part["number"]:
@@ -168,6 +173,17 @@ def pieces(match: Match[str] | str) -> str:
         else:
             said.append("dot" if part["dot"] else SIGNS.get(part[0], ""))
     return " ".join(said)
+
+
+def power(exponent: str) -> str:
+    """ "2" is "squared", "-5" is "to the power of minus five"."""
+    return {"2": "squared", "3": "cubed"}.get(exponent) or f"to the power of {number(exponent)}"
+
+
+def initials(match: Match[str]) -> str:
+    """ "AT&T" and "M&Ms": letters by their names."""
+    said = [letters if len(letters) == 1 and letters != "A" else spelled(letters) for letters in match.group("a", "b")]
+    return f"{said[0]} and {said[1]}" + ("'s" if match["s"] else "")
 
 
 def grouped(match: Match[str]) -> str:
@@ -229,9 +245,12 @@ READINGS: list[Reading] = [
             rf"(?P<a>{NUMBER})[eE](?P<b>[-+]?\d+)",
             lambda m: f"{number(m['a'])} times ten to the power of {number(m['b'].lstrip('+'))}",
         ),
-        (rf"(?P<a>{NUMBER})\^(?P<b>-?\d+)", lambda m: f"{number(m['a'])} to the power of {number(m['b'])}"),
         (rf"(?P<a>[-+]?{NUMBER})(?P<unit>[A-Za-z%°/]+)", with_unit),
         (r"(?P<above>\d{1,3})/(?P<below>\d{1,3})", fraction),
+        (
+            rf"(?P<a>[$€£¥₹]{NUMBER})-(?P<b>{NUMBER})",
+            lambda m: f"{number(m['a'][1:])} to {reading(m['a'][0] + m['b'])}",
+        ),
         (rf"(?P<a>{RANGE_END})-(?P<b>{RANGE_END})", span),
         (
             rf"(?P<a>{'|'.join(WEEKDAYS)})-(?P<b>{'|'.join(WEEKDAYS)})",
@@ -242,6 +261,10 @@ READINGS: list[Reading] = [
         (r"\d+(?:\.\d+){2,}", lambda m: " point ".join(number(part) for part in m[0].split("."))),
         (rf"~(?P<a>{NUMBER})", lambda m: f"about {number(m['a'])}"),
         (r"#(?P<a>\d+)", lambda m: f"number {number(m['a'])}"),
+        (r"#(?P<a>[A-Za-z]\w+)", lambda m: f"hashtag {pieces(m['a'])}"),
+        (r"(?P<a>[A-G])#", lambda m: f"{m['a']} sharp"),
+        (r"\.(?P<a>[a-z]{2,4}\d?|[A-Z]{2,4})", lambda m: f"dot {pieces(m['a'])}"),
+        (r"(?P<a>[A-Z]{1,3})&(?P<b>[A-Z]{1,3})(?P<s>s?)", initials),
         (r"[wW]/o", lambda _: "without"),
         (r"[wW]/(?P<a>[A-Za-z]*)", lambda m: f"with {m['a']}"),
         (rf"[-+]?{NUMBER}", lambda m: number(m[0])),

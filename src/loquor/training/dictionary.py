@@ -21,19 +21,12 @@ PREFERRED = {
     "subject": "S AH1 B JH IH0 K T", "tears": "T IH1 R Z", "the": "DH AH0", "to": "T AH0", "use": "Y UW1 Z",
     "wind": "W IH1 N D", "wound": "W UW1 N D",
 }
-# Words that are younger than the dictionary.
-ADDED = {
-    "bitcoin": "B IH1 T K OY2 N", "chatbot": "CH AE1 T B AA2 T", "covid": "K OW1 V IH0 D", "crypto": "K R IH1 P T OW0",
-    "ebook": "IY1 B UH2 K", "emoji": "IH0 M OW1 JH IY0", "json": "JH EY1 S AA2 N", "linux": "L IH1 N AH0 K S",
-    "loquor": "L OW1 K W AO0 R", "miz": "M IH1 Z", "psst": "P S T", "tiktok": "T IH1 K T AA2 K",
-    "tokenizer": "T OW1 K AH0 N AY2 Z ER0", "vibevoice": "V AY1 B V OY2 S", "wikipedia": "W IH2 K IH0 P IY1 D IY0 AH0",
-}
 # fmt: on
 
 
 def read_cmudict(path: Path) -> dict[str, Phonemes]:
     """Words made of letters and apostrophes with their first, or preferred, pronunciation."""
-    words: dict[str, Phonemes] = {word: tuple(phonemes.split()) for word, phonemes in ADDED.items()}
+    words: dict[str, Phonemes] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         word, _, phonemes = line.partition("#")[0].strip().partition(" ")
         if re.fullmatch(r"[a-z']*[a-z][a-z']*", word):
