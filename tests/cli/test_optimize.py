@@ -145,3 +145,23 @@ def test_the_torch_model_is_loaded_when_a_voice_is_made(folder):
     voice = speaker.freeze(speech, "Mine", consent="me")
     assert speaker.model is not speaker.backend
     assert speaker.speak("Hello.", voice, steps=1).latents.shape[1] == speaker.config.latent_size
+
+
+def test_a_cache_can_be_read_by_others_and_need_not_be_written(folder, cache, monkeypatch):
+    load(folder, backend="openvino")
+    assert made(cache)[0].stat().st_mode & 0o044 == 0o044
+
+    def refuse(*_):
+        raise CheckpointError("read-only")
+
+    (place.cache_folder() / "hashes.json").unlink()
+    monkeypatch.setattr(place, "write_text", refuse)
+    load(folder, backend="openvino")
+    assert len(made(cache)) == 1, "found again"
+
+
+@pytest.mark.parametrize("name", ["extra.safetensors", "model.safetensors.index.json"])
+def test_any_file_of_weights_that_changes_makes_it_another_model(folder, name):
+    before = place.place_of(folder)
+    (folder / name).write_bytes(b"{}")
+    assert place.place_of(folder) != before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -58,6 +59,21 @@ def test_it_says_where_it_is_speaks_as_it_says_and_ends_in_order(served, tmp_pat
     assert (process.returncode, out, err) == (0, "", "")
     (note,) = map(json.loads, (tmp_path / "audit.jsonl").read_text().splitlines())
     assert (note["protocol"], note["model"], note["outcome"]) == ("openai", "toy", "end")
+
+
+def test_by_default_it_answers_to_names_of_this_machine_and_to_those_the_operator_allows(served):
+    _, (where, _) = served("--allow-host", "tts.local", "--audit-log", "off")
+    port = int(re.search(r"http://127\.0\.0\.1:(\d+)", where)[1])
+
+    def status(host):
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        client.request("GET", "/health", headers={"Host": host})
+        answer = client.getresponse()
+        answer.read()
+        client.close()
+        return answer.status
+
+    assert [status(host) for host in ("localhost", "tts.local", "rebound.example")] == [200, 200, 403]
 
 
 def test_what_is_wrong_is_told_before_the_model_is_loaded(loquor, toy_folder):

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from loquor.audio.watermark import Marker
+
 FRAME_S = 3200 / 24_000
 
 
@@ -222,3 +224,18 @@ def test_a_model_may_name_its_own_defaults(loquor, toy_folder, tmp_path):
     assert said[0] == said[1] == said[2]
     voice = Voice.open(toy_folder / "voices" / "Toy.safetensors")
     assert json.loads((toy_folder / "loquor.json").read_text())["voice"] == voice.name
+
+
+def test_it_speaks_as_fast_as_asked_and_marks_that(loquor, toy_folder):
+    pytest.importorskip("libsonic", reason="the tempo extra is not installed")
+    text = "One two three four five six seven. " * 4
+    sounds = {}
+    for name, options in {"own": (), "fast": ("--speed", "2"), "bare": ("--speed", "2", "--no-watermark")}.items():
+        done = loquor("speak", text, "-m", toy_folder, "-o", f"{name}.wav", *options, "--json")
+        sounds[name], _ = soundfile.read(f"{name}.wav", dtype="float32")
+        assert done.json["seconds"] == pytest.approx(len(sounds[name]) / 24_000)
+    assert 2 * len(sounds["fast"]) == pytest.approx(len(sounds["own"]), rel=0.05)
+    off = np.abs(Marker(24_000).mark(sounds["bare"]) - sounds["fast"])
+    assert np.median(off) < 2 / 32767 < np.median(np.abs(sounds["bare"] - sounds["fast"]))  # rounded, and some clipped
+    done = loquor("speak", text, "-m", "nowhere", "--speed", "9")
+    assert (done.code, "speed must lie in 0.25 to 4, got 9" in done.err) == (1, True), "before the model is loaded"

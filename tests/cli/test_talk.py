@@ -14,6 +14,8 @@ from types import SimpleNamespace
 import pytest
 import soundfile
 
+from toy_longform import write_toy as write_longform
+
 FRAME_BYTES = 2 * 3200
 PATIENCE_S = 60
 ANSWER = "The sky is blue, because air scatters the blue part of sunlight most."
@@ -28,6 +30,7 @@ class LanguageServer(ThreadingHTTPServer):
         self.answers = [ANSWER]  # the last one again and again
         self.raw = None  # lines instead of an answer
         self.status = 200
+        self.location = ""  # of what was asked for
         self.held = threading.Event()  # the second half of an answer waits for it
         self.held.set()
 
@@ -39,15 +42,20 @@ class LanguageServer(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         server = self.server
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"null")
         server.asked.append((self.path, dict(self.headers), body))
         self.send_response(server.status)
+        if server.location:
+            self.send_header("Location", server.location)
         self.send_header("Content-Type", "text/event-stream" if server.status == 200 else "application/json")
         self.end_headers()
         answer = server.answers.pop(0) if len(server.answers) > 1 else server.answers[0]
         for line in server.raw if server.raw is not None else self.events(answer):
             self.wfile.write(line)
             self.wfile.flush()
+
+    def do_GET(self):
+        self.do_POST()  # where urllib is sent on, it asks so
 
     def events(self, answer):
         yield b": warming up\n\n"
@@ -132,6 +140,19 @@ def test_an_answer_is_asked_for_shown_and_said(talk, server, monkeypatch):
     ]
 
 
+def test_a_key_goes_to_the_server_it_is_for_and_not_where_that_sends_us(talk, server, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    with LanguageServer() as elsewhere:
+        thread = threading.Thread(target=elsewhere.serve_forever)
+        thread.start()
+        server.status, server.raw, server.location = 302, [], f"{elsewhere.url}/chat/completions"
+        talk("Why?", "-o", "answer.wav")
+        elsewhere.shutdown()
+        thread.join()
+    assert server.asked[0][1]["Authorization"] == "Bearer sk-secret"
+    assert elsewhere.asked and all("Authorization" not in headers for _, headers, _ in elsewhere.asked)
+
+
 def test_it_says_what_speak_says_of_the_same_text(talk, loquor, toy_folder):
     talk("Why?", "-o", "answer.wav")
     loquor("speak", ANSWER, "-m", toy_folder, "-o", "whole.wav")
@@ -163,6 +184,16 @@ def test_what_arrives_on_standard_input_is_said_too(loquor, toy_folder):
     done = loquor("talk", "-m", toy_folder, "-o", "-", stdin=ANSWER.encode())
     assert done.out == loquor("speak", ANSWER, "-m", toy_folder, "-o", "-").out
     assert done.err == f"{ANSWER}\n"
+
+
+@pytest.mark.parametrize(
+    ("backend", "code", "told"),
+    [("torch", 0, ANSWER), ("openvino", 1, "which runs on torch only"), ("onnx", 2, "--backend")],
+)
+def test_one_chooses_what_runs_the_voice(loquor, tmp_path, backend, code, told):
+    folder = write_longform(tmp_path / "long")
+    done = loquor("talk", "-m", folder, "--backend", backend, "-o", "said.wav", stdin=ANSWER.encode())
+    assert done.code == code and told in done.text + done.err
 
 
 @pytest.fixture
@@ -215,6 +246,7 @@ def test_ctrl_c_ends_an_answer_and_not_the_conversation(loquor, server, talkativ
     [
         (404, [b'{"error": {"message": "no model parrot"}}'], "answers 404: no model parrot"),
         (401, [b"who are you?"], "answers 401: Unauthorized"),
+        (404, [b'{"error": {"message": null}}'], "answers 404: Not Found"),
         (200, [b'data: {"error": "out of memory"}\n\n'], "broke off: out of memory"),
         (200, [b"data: {}\n\n"], "does not speak OpenAI's chat interface: {}"),
         (200, [b"data: [DONE]\n\n"], "there was nothing that can be spoken"),

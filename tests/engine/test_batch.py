@@ -64,6 +64,7 @@ plans = st.builds(
         steps=st.integers(1, 3),
         seed=st.integers(0, 2**63 - 1),
         stochastic=st.booleans(),
+        temperature=st.sampled_from([0.0, 0.7, 1.0]),
         max_new_tokens=st.integers(3, 30),
     ),
     ids=st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=23).map(tuple),
@@ -144,8 +145,9 @@ def test_a_stream_without_text_waits_and_the_others_go_on() -> None:
     assert [stream for stream, _ in batch.step()] == [talking]
     plan().feed(waiting, 4, 1)
     assert not waiting.text_closed
-    assert [stream for stream, _ in batch.step()] == [waiting, talking]
+    assert [stream for stream, _ in batch.step()] == [waiting]  # whose first sound goes out before all is fed back
     assert waiting.frames == 1
+    assert [stream for stream, _ in batch.step()] == [talking, waiting, talking]
 
 
 def test_a_batch_in_which_all_wait_has_nothing_to_do() -> None:
@@ -255,6 +257,9 @@ def test_speech_goes_on_in_rough_numbers() -> None:
         ({"steps": 201}, "steps must be a whole number from 1 to 200"),
         ({"steps": 2.0}, "steps must be a whole number from 1 to 200, got 2.0"),
         ({"steps": True}, "steps must be a whole number"),
+        ({"temperature": -0.1}, "temperature must lie in 0 to 2, got -0.1"),
+        ({"temperature": True}, "temperature must lie in 0 to 2, got True"),
+        ({"temperature": float("nan")}, "temperature must lie in 0 to 2, got nan"),
         ({"seed": -1}, "seed must be a whole number from 0 to"),
         ({"seed": 2**63}, "seed must be a whole number from 0 to"),
         ({"max_new_tokens": 0}, "max_new_tokens must be a whole number from 1"),

@@ -150,6 +150,20 @@ def test_a_session_that_is_ended_without_words_says_nothing(speaker: Speaker, vo
     assert session.next_chunk() is None  # and says so again
 
 
+def test_a_lower_temperature_draws_frames_that_differ_less_from_seed_to_seed(speaker: Speaker, voice: Voice) -> None:
+    def first_frames(temperature: float) -> torch.Tensor:
+        latents = []
+        for seed in range(8):
+            with speaker.session(voice, sampling=Sampling(seed=seed, temperature=temperature)) as session:
+                session.push(TEXT)
+                session.end()
+                latents.append(next(iter(session)).latents[0])
+        return torch.stack(latents)
+
+    spread = [float(first_frames(temperature).std(0).mean()) for temperature in (1.0, 0.5, 0.0)]
+    assert spread[0] > 1.1 * spread[1] > 0 and spread[2] == pytest.approx(0, abs=1e-5)
+
+
 def test_guidance_steps_and_seed_are_the_session_s_own(speaker: Speaker, voice: Voice) -> None:
     says = [{"guidance": 1.0}, {"guidance": 2.0}, {"steps": 3}, {"seed": 7}]
     spoken = [speaker.speak(TEXT, voice, **{"guidance": 1.5, "steps": 2, "seed": 1} | each).latents for each in says]

@@ -51,6 +51,12 @@ def test_a_key_is_known_by_its_hash_alone(tmp_path: Path) -> None:
             guard.client(headers)
 
 
+def test_half_a_surrogate_pair_is_a_key_nobody_has(tmp_path: Path) -> None:
+    save_keys(tmp_path / "keys.json", [new_key("ada")[1]])
+    with pytest.raises(UnauthorisedError, match="not known"):
+        Guard(tmp_path / "keys.json").client({}, given="\ud800")
+
+
 def test_without_a_file_of_keys_everybody_may_ask() -> None:
     assert Guard(None).client({}) is ANONYMOUS
 

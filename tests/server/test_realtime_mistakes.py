@@ -35,7 +35,7 @@ MISTAKES: list[tuple[Any, str | None, str]] = [
     ({"type": "session.update", "session": {"half a pair: \ud800": 1}}, "invalid_value", "valid string"),
     ({"type": "session.update", "session": {"type": "transcription"}}, "invalid_value", "no sessions of type"),
     ({"type": "session.update", "session": {"tools": [{}]}}, "invalid_value", "call no tools"),
-    ({"type": "session.update", "session": {"audio": {"output": {"speed": 1.5}}}}, None, "own speed"),
+    ({"type": "session.update", "session": {"audio": {"output": {"speed": 5}}}}, "invalid_value", "audio.output.speed"),
     ({"type": "session.update", "session": {"audio": 3}}, "invalid_value", "session.audio"),
     (
         {"type": "session.update", "session": {"audio": {"input": {"format": {"type": "audio/opus"}}}}},

@@ -8,6 +8,7 @@ import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -75,6 +76,31 @@ def test_a_client_that_hangs_up_in_the_queue_leaves_it(serve: Serve, paced: Spea
     assert within(10, lambda: not running.service.admission.waiting)
     first.close()
     assert within(10, lambda: not running.service.admission.running)
+
+
+def test_one_address_does_not_keep_others_out_of_the_queue(serve: Serve, paced: Speaker) -> None:
+    """Without keys clients are told apart by where they come from."""
+    running = serve(paced, Limits(slots=1, queue=3))
+    admission, greedy = running.service.admission, list[socket.socket]()
+    for count in range(1, 5):
+        greedy.append(asked(running, LONG))
+        assert within(10, lambda: len(admission.running) + len(admission.waiting) == count)  # noqa: B023
+
+    def waiting() -> list[str]:
+        return sorted(ticket.client.address for ticket in admission.waiting)
+
+    with ThreadPoolExecutor(1) as threads:
+        body = {"model": "toy", "voice": "Toy", "input": "Hello."}
+        there = httpx2.HTTPTransport(local_address="127.0.0.2")
+        with httpx2.Client(transport=there, timeout=60) as other:
+            modest = threads.submit(other.post, f"{running.url}/v1/audio/speech", json=body)
+            assert within(10, lambda: waiting() == ["127.0.0.1", "127.0.0.1", "127.0.0.2"])
+            told = greedy[-1].recv(1 << 12).decode()
+            assert " 429 " in told and "retry-after" in told and "your newest lost its place" in told
+            for client in greedy:
+                client.close()
+            assert modest.result(60).status_code == 200
+    assert 'loquor_refusals_total{reason="share"} 1.0' in httpx2.get(f"{running.url}/metrics").text
 
 
 def test_a_slow_reader_holds_only_its_own_stream(
@@ -222,3 +248,26 @@ def test_what_takes_too_long_to_end_is_cut_off(serve: Serve, paced: Speaker) -> 
     assert not running.thread.is_alive()
     assert within(10, lambda: not paced._worker.batch.streams)
     client.close()
+
+
+@pytest.mark.parametrize(
+    ("route", "values"),
+    [("voices", {"name": "ada", "consent": "mine"}), ("transcriptions", {"model": "whisper-1"})],
+)
+def test_a_recording_is_not_even_opened_before_there_is_a_slot(
+    serve: Serve, paced: Speaker, route: str, values: dict[str, str]
+) -> None:
+    class Ears:
+        def transcribe(self, waveform: object, sample_rate_hz: int) -> str:
+            return ""
+
+    running = serve(paced, Limits(slots=1, queue=0), transcriber=Ears())
+    client = asked(running, LONG)
+    assert client.recv(100)
+    field = "audio_sample" if route == "voices" else "file"
+    send = partial(httpx2.post, f"{running.url}/v1/audio/{route}", data=values, timeout=60)
+    refused = send(files={field: ("a.wav", b"no sound at all", "audio/wav")})
+    assert refused.status_code == 503 and "retry-after" in refused.headers
+    client.close()
+    assert within(10, lambda: not running.service.admission.running)
+    assert send(files={field: ("a.wav", b"no sound at all", "audio/wav")}).status_code == 400

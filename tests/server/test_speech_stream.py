@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import io
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -24,10 +26,12 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError, Inval
 from websockets.sync.client import ClientConnection, connect
 
 from loquor.audio import pcm16
+from loquor.engine.playback import Playback
 from loquor.engine.speaker import Speaker
 from loquor.server import running as running_module
 from loquor.server.keys import read_keys, remove_keys, save_keys
 from loquor.server.service import Limits
+from loquor.server.turns import Patience
 from server_fixtures import HOP, LONG, SENTENCE, Running, Serve, within
 
 PATH = "/v1/audio/speech/stream"
@@ -517,3 +521,37 @@ def test_told_to_stop_the_server_says_what_it_began_and_takes_no_new_turn(serve:
         with contextlib.suppress(ConnectionClosed):
             assert error_of(client)["status"] == 503
     assert client.sound == expected(paced, "Yes.")
+
+
+def test_half_a_surrogate_pair_that_is_told_back_does_not_break_the_socket(serve: Serve, speaker: Speaker) -> None:
+    with listening(serve(speaker)) as client:
+        client.send("input.text", text="Hello. \udc00 And")
+        client.send("audio.cancel", played_ms=0)
+        told = client.hear("audio.cancelled")
+        assert told["heard"] + told["remaining"] == "Hello. ? And"
+        client.say("Hello.")
+        client.hear("audio.done")
+
+
+def test_a_script_has_so_many_speakers_and_no_more(serve: Serve, speaker: Speaker) -> None:
+    with listening(serve(speaker)) as client:
+        client.send("session.config", cast={f"Speaker {number}": "Toy" for number in range(1, 18)})
+        told = json.loads(client.socket.recv(60))
+        assert told["status"] == 400 and told["error"]["message"].startswith("cast:")
+
+
+@pytest.mark.parametrize(("grows_s", "waits"), [([1.0, 2.0, 2.0], 3), ([0.0], 1)])
+def test_text_may_take_its_time_while_what_came_before_is_said(grows_s: list[float], waits: int) -> None:
+    """So much speech has been made when it is looked; the wait ends when there was no more since the last look."""
+    playback, looks = Playback(24_000, room=1), iter(grows_s)
+    asked = list[int]()
+
+    async def never() -> None:
+        asked.append(1)
+        playback.given_s = next(looks)
+        await asyncio.Event().wait()
+
+    live = SimpleNamespace(playback=playback)
+    with pytest.raises(TimeoutError):
+        asyncio.run(Patience(live, 0.01).wait(never))  # type: ignore[arg-type]
+    assert len(asked) == waits

@@ -19,7 +19,7 @@ from loquor.configs import read_json
 from loquor.engine.audio_tokenizer import VARIABLE, audio_tokenizer_folders, open_audio_tokenizer
 from loquor.engine.generation_file import GenerationDefaults
 from loquor.engine.request import Sampling
-from loquor.engine.speaker import DEFAULTS_FILE, SAMPLE_RATE_HZ
+from loquor.engine.speaker import DEFAULTS_FILE, SAMPLE_RATE_HZ, SAMPLING_DEFAULTS
 from loquor.errors import ConfigError
 from loquor.models import VITA, family_of
 from loquor.models.longform.checkpoint import LAYOUTS
@@ -32,7 +32,7 @@ from loquor.voices.catalogue import catalogue, find_voice
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 ADAPTERS = ("adapter_config.json", "adapter_model.safetensors", "lora")
-DEFAULTS = ("voice", "guidance", "steps")
+DEFAULTS = ("voice", *SAMPLING_DEFAULTS)
 AGAIN = "download or export the model again"
 
 
@@ -125,13 +125,13 @@ def _defaults(folder: Path) -> Check:
     unknown = sorted(set(values) - set(DEFAULTS))
     if unknown:
         raise ConfigError(f"{path.name} has unknown keys: {', '.join(unknown)}", hint=f"known: {', '.join(DEFAULTS)}")
-    given = {key: values[key] for key in ("guidance", "steps") if key in values}
+    given = {key: values[key] for key in SAMPLING_DEFAULTS if key in values}
     if not all(isinstance(value, int | float) for value in given.values()):
-        raise ConfigError(f"{path.name}: guidance and steps must be numbers, got {given}")
+        raise ConfigError(f"{path.name}: {', '.join(given)} must be numbers, got {given}")
     sampling = Sampling(**given)
     if "voice" in values:
         find_voice(str(values["voice"]), catalogue(folder))
-    return Check("defaults", "ok", f"guidance {sampling.guidance}, steps {sampling.steps}")
+    return Check("defaults", "ok", ", ".join(f"{name} {getattr(sampling, name)}" for name in SAMPLING_DEFAULTS))
 
 
 def _generation(folder: Path) -> Check:

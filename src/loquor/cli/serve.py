@@ -10,23 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loquor.cli.console import MODEL_HELP, AdapterOption, WatermarkOption, examples
+from loquor.cli.console import AdapterOption, DeviceOption, ModelOption, WatermarkOption, examples
 from loquor.cli.conversing import TokenizerOption
-from loquor.cli.optimize import Backend, BackendOption, choosing
+from loquor.cli.optimize import Backend, BackendOption, load_speaker
 
 if TYPE_CHECKING:
     import socket
 
     from loquor.audio import Waveform
     from loquor.engine.converser import Converser
-    from loquor.engine.dialogue import DialogueSpeaker
-    from loquor.engine.speaker import Speaker
+    from loquor.engine.load import AnySpeaker
     from loquor.server.service import Limits, Service
     from loquor.server.voice_store import Transcriber
     from loquor.server.wiring import Server
     from loquor.server.wyoming.listener import Listener
-
-    AnySpeaker = Speaker | DialogueSpeaker | Converser
 
 EXAMPLES = examples(
     "loquor serve",
@@ -48,14 +45,16 @@ TRANSCRIBER_HELP = (
     "served here."
 )
 ORIGIN_HELP = "Let pages of this origin ask (CORS), such as https://example.org; may be given again."
+HOST_NAME_HELP = (
+    "Answer to this name too, such as tts.local; may be given again.  [default: where nobody else can reach it and no "
+    "keys are asked for, to localhost and --host; else to any]"
+)
 WYOMING_HELP = (
     "Also speak Wyoming, for Home Assistant, at this port of the same host; its clients have no keys.  [default: no]"
 )
 OPEN_WYOMING_HELP = "With --keys: let whoever reaches the Wyoming port in without one."
 AUDIT_HELP = "Add a line for each synthesis to this file; - is stderr, off is nowhere."
 
-Model = Annotated[str | None, typer.Option("-m", "--model", help=MODEL_HELP)]
-Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, or auto (cuda if there is one).")]
 Host = Annotated[str, typer.Option("--host", help="Where to listen; 0.0.0.0 lets other machines in.")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")]
 Slots = Annotated[int, typer.Option("--slots", min=1, help="Streams that speak at once.")]
@@ -69,6 +68,7 @@ Voices = Annotated[Path | None, typer.Option("--voices", metavar="FOLDER", help=
 Aliases = Annotated[Path | None, typer.Option("--voice-aliases", metavar="FILE", help=ALIASES_HELP)]
 TranscriberName = Annotated[str | None, typer.Option("--transcriber", metavar="NAME", help=TRANSCRIBER_HELP)]
 Origins = Annotated[list[str] | None, typer.Option("--allow-origin", metavar="URL", help=ORIGIN_HELP)]
+HostNames = Annotated[list[str] | None, typer.Option("--allow-host", metavar="NAME", help=HOST_NAME_HELP)]
 WyomingPort = Annotated[int | None, typer.Option("--wyoming-port", min=0, max=65535, help=WYOMING_HELP)]
 OpenWyoming = Annotated[bool, typer.Option("--wyoming-without-keys", help=OPEN_WYOMING_HELP)]
 AuditLog = Annotated[str, typer.Option("--audit-log", metavar="FILE", help=AUDIT_HELP)]
@@ -79,10 +79,10 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(  # noqa: PLR0913, PLR0917 - an argument for each thing an operator may choose
-    model: Model = None,
+    model: ModelOption = None,
     adapter: AdapterOption = None,
     audio_tokenizer: TokenizerOption = None,
-    device: Device = "cpu",
+    device: DeviceOption = "cpu",
     backend: BackendOption = Backend.auto,
     host: Host = "127.0.0.1",
     port: Port = 8000,
@@ -97,6 +97,7 @@ def serve(  # noqa: PLR0913, PLR0917 - an argument for each thing an operator ma
     voice_aliases: Aliases = None,
     transcriber: TranscriberName = None,
     allow_origin: Origins = None,
+    allow_host: HostNames = None,
     wyoming_port: WyomingPort = None,
     wyoming_without_keys: OpenWyoming = False,
     audit_log: AuditLog = "-",
@@ -112,10 +113,11 @@ def serve(  # noqa: PLR0913, PLR0917 - an argument for each thing an operator ma
     if wyoming_port is not None:
         _require_wyoming(needs_key=keys is not None and not wyoming_without_keys)
     from loquor.server.app import create_app
+    from loquor.server.hosts import names_for
     from loquor.server.keys import Guard
     from loquor.server.running import Draining, bind
     from loquor.server.service import Limits
-    from loquor.server.wiring import Server
+    from loquor.server.wiring import Server, warm_up
 
     limits = Limits(
         slots=slots, queue=queue, patience_s=patience, characters=max_characters, upload_bytes=max_upload * 10**6
@@ -124,19 +126,12 @@ def serve(  # noqa: PLR0913, PLR0917 - an argument for each thing an operator ma
     with bind(host, port) as bound, _bind(host, wyoming_port) as wyoming:  # before the model is loaded
         import loquor
 
-        with choosing(backend) as choice:
-            speaker = loquor.load(
-                model,
-                device,
-                adapter=adapter or (),
-                audio_tokenizer=audio_tokenizer,
-                watermark=watermark,
-                backend=choice,
-            )
+        speaker = load_speaker(model, device, adapter, audio_tokenizer, watermark, backend)
         service = _service(speaker, model, limits, Places(voices, voice_aliases, audit_log), transcriber)
-        _warm_up(speaker)
+        warm_up(speaker)
         facts = {"version": loquor.__version__}
-        server = Server(service, guard, origins=tuple(allow_origin or ()), facts=facts)
+        hosts = names_for(bound.getsockname()[0], host, allow_host or (), keys is not None)
+        server = Server(service, guard, origins=tuple(allow_origin or ()), hosts=hosts, facts=facts)
         told = partial(_say_where, _addresses(host, bound, wyoming), slots, keys is not None)
         largest = max(limits.upload_bytes, limits.body_bytes) + FRAMING_BYTES
         beside = _beside(server, wyoming)
@@ -165,20 +160,18 @@ class ByModel:
 def _service(
     speaker: AnySpeaker, model: str | None, limits: Limits, places: Places, transcriber: str | None
 ) -> Service:
-    import platformdirs
-
     from loquor.configs import read_json
     from loquor.server.audit import Audit
     from loquor.server.service import Service
     from loquor.server.voice_store import VoiceStore
+    from loquor.server.wiring import served_name, voice_folder
 
     known = {"-": Audit.to_stderr, "off": Audit.off}
     audit = known[places.audit_log]() if places.audit_log in known else Audit.to_file(Path(places.audit_log))
     ears = _transcriber(transcriber, speaker) if transcriber else None
-    folder = places.voices or Path(platformdirs.user_data_dir("loquor")) / "server-voices"
     aliases = read_json(places.voice_aliases) if places.voice_aliases else None
-    name = "loquor" if model is None else Path(model).name
-    return Service(speaker, name, VoiceStore(speaker, folder, aliases, ears), limits, audit, ears)
+    store = VoiceStore(speaker, voice_folder(places.voices), aliases, ears)
+    return Service(speaker, served_name(model), store, limits, audit, ears)
 
 
 def _transcriber(name: str, speaker: AnySpeaker) -> Transcriber:
@@ -191,11 +184,6 @@ def _transcriber(name: str, speaker: AnySpeaker) -> Transcriber:
     if not isinstance(speaker, Converser):
         raise typer.BadParameter("the model served cannot listen", param_hint="--transcriber")
     return ByModel(speaker)
-
-
-def _warm_up(speaker: AnySpeaker) -> None:
-    """One frame, so that the first client does not wait for memory."""
-    next(speaker.stream("One."), None)
 
 
 def _bind(host: str, port: int | None) -> AbstractContextManager[socket.socket | None]:

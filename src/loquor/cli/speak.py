@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from loquor.audio import Sink
     from loquor.engine.load import AnySpeaker
     from loquor.engine.request import Chunk
+
+    Say = Callable[[AnySpeaker, "str | Iterator[str]", str, dict[str, Any]], Iterator[Chunk]]  # as `spoken` does
 
 DEFAULT_OUTPUT = "speech.wav"
 SPOKEN = "{task.fields[seconds]:.1f} s spoken, real-time factor {task.fields[rtf]:.2f}"
@@ -42,6 +44,7 @@ VOICE_HELP = (
     "does a VITA-Audio model, which has a voice of its own too."
 )
 GUIDANCE_HELP = "Classifier-free guidance scale, 0 to 20; 1.0 is off.  [default: the model's own, else 1.5 or 1.3]"
+SPEED_HELP = "Times the voice's own speed, at its own pitch, 0.25 to 4; needs loquor[serve]."
 STEPS_HELP = "Solver steps per frame, 1 to 200.  [default: the model's own, else 5 or 10]"
 
 Text = Annotated[
@@ -54,6 +57,7 @@ Play = Annotated[bool, typer.Option("--play", help="Play it while it is made; wi
 Guidance = Annotated[float | None, typer.Option("--guidance", help=GUIDANCE_HELP)]
 Steps = Annotated[int | None, typer.Option("--steps", help=STEPS_HELP)]
 Seed = Annotated[int, typer.Option("--seed", help="The same seed says it the same way; 0 to 2^63 - 1.")]
+Speed = Annotated[float, typer.Option("--speed", help=SPEED_HELP)]
 Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON on stdout.")]
 
 
@@ -73,6 +77,7 @@ def speak(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
     guidance: Guidance = None,
     steps: Steps = None,
     seed: Seed = 0,
+    speed: Speed = 1.0,
     device: DeviceOption = "cpu",
     backend: BackendOption = Backend.auto,
     check: CheckOption = False,
@@ -85,17 +90,22 @@ def speak(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
     At the end one line tells the seconds of speech, the compute time (from the first text to the last sample), the
     real-time factor (compute time / seconds of speech, below 1 is faster than real time) and the wait for first audio.
     """
+    from loquor.audio.tempo import require_tempo
+
     if (text is None) == (file is None):
         raise typer.BadParameter("give either TEXT or -f FILE", param_hint="TEXT")
     if as_json and output == "-":
         raise typer.BadParameter("stdout carries the sound already", param_hint="--json")
+    require_tempo(speed)
     source = _text(text, file)
     listener = SelfCheck.open(check_tries) if check else None  # what is missing is told before the model is loaded
 
     target = output or (None if play else DEFAULT_OUTPUT)
     sampling = {"guidance": guidance, "steps": steps, "seed": seed}
     speaker = load_speaker(model, device, adapter, audio_tokenizer, watermark, backend)
-    report = _say(speaker, source, Outlets(target, play), voice, sampling, listener)
+    say: Say = listener.stream if listener else spoken
+    say = say if speed == 1 else _at(speed, say)
+    report = _say(speaker, source, Outlets(target, play), voice, sampling, say)
     if as_json:
         print_json(asdict(report) | ({"check": listener.as_dict()} if listener else {}))
         return
@@ -190,6 +200,17 @@ def spoken(speaker: AnySpeaker, text: str | Iterator[str], voice: str, sampling:
     return speaker.stream("".join(text), own, seed=sampling["seed"])
 
 
+def _at(speed: float, say: Say) -> Say:
+    """The same, faster or slower."""
+    from loquor.engine.pace import Paced, at_pace
+
+    def paced(speaker: AnySpeaker, text: str | Iterator[str], voice: str, sampling: dict[str, Any]) -> Iterator[Chunk]:
+        is_marked, speaker.watermark = speaker.watermark, False  # not before it has its speed
+        return at_pace(say(speaker, text, voice, sampling), Paced(speed, speaker.sample_rate_hz, is_marked))
+
+    return paced
+
+
 def comment(speaker: AnySpeaker, voice: str) -> str:
     """What a file of this speech says of itself."""
     from loquor.audio.provenance import Provenance
@@ -211,7 +232,7 @@ def _say(
     outlets: Outlets,
     voice: str,
     sampling: dict[str, Any],
-    listener: SelfCheck | None = None,
+    say: Say,
 ) -> Report:
     from loquor.errors import InputError
 
@@ -221,8 +242,7 @@ def _say(
         sinks = outlets.open(stack, speaker.sample_rate_hz, comment(speaker, voice))
         bar = stack.enter_context(terminal_bar(Part.bar, SPOKEN))
         bar.show("", 0, characters, seconds=0.0, rtf=0.0)
-        speak_on = listener.stream if listener else spoken
-        stream = speak_on(speaker, watch.started_by(text), voice, sampling)
+        stream = say(speaker, watch.started_by(text), voice, sampling)
         for chunk in stack.enter_context(closing(stream)):  # type: ignore[type-var]
             frames, seconds, elapsed = frames + 1, chunk.end_s, watch.elapsed_s
             first_ms = first_ms or 1000 * elapsed

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loquor.cli import interruption
-from loquor.cli.console import MODEL_HELP, WatermarkOption, examples
+from loquor.cli.console import MODEL_HELP, DeviceOption, WatermarkOption, examples
 from loquor.cli.conversing import TokenizerOption
+from loquor.cli.optimize import Backend, BackendOption, load_speaker
 from loquor.cli.speak import OUTPUT_HELP as SPEAK_OUTPUT_HELP
 from loquor.cli.speak import VOICE_HELP, comment, spoken
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from loquor.audio import Sink
     from loquor.cli.answers import Outlet
     from loquor.cli.language_model import LanguageModel, Message
-    from loquor.cli.speak import AnySpeaker
     from loquor.cli.telling import Telling
+    from loquor.engine.load import AnySpeaker
 
 EXAMPLES = examples(
     "some-language-model | loquor talk",
@@ -52,7 +53,6 @@ VoiceName = Annotated[str, typer.Option("--voice", help=VOICE_HELP)]
 Output = Annotated[str | None, typer.Option("-o", "--output", help=OUTPUT_HELP)]
 Play = Annotated[bool, typer.Option("--play", help="With -o: play it too.")]
 Seed = Annotated[int, typer.Option("--seed", help="The same seed says it the same way; 0 to 2^63 - 1.")]
-Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, or auto (cuda if there is one).")]
 
 
 def register(app: typer.Typer) -> None:
@@ -70,7 +70,8 @@ def talk(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
     output: Output = None,
     play: Play = False,
     seed: Seed = 0,
-    device: Device = "cpu",
+    device: DeviceOption = "cpu",
+    backend: BackendOption = Backend.auto,
     watermark: WatermarkOption = True,
 ) -> None:
     """Speak what a language model writes, while it writes it.
@@ -79,13 +80,12 @@ def talk(  # noqa: PLR0913, PLR0917 - an argument for each thing a user may say
     was not heard is forgotten: the language model knows what you heard of it.
     """
     _require_sense(prompt, llm, model, system)
-    import loquor
     from loquor.cli.answers import Outlet
     from loquor.cli.language_model import LanguageModel
     from loquor.cli.texts import argument_text, piped_text, typed_lines
 
     asked = LanguageModel(llm, model or "") if llm else None
-    speaker = loquor.load(speech_model, device, audio_tokenizer=audio_tokenizer, watermark=watermark)
+    speaker = load_speaker(speech_model, device, None, audio_tokenizer, watermark, backend)
     outlet = Outlet(output, play or output is None, is_numbered=bool(llm) and prompt is None, prints=True)
     mouth = Mouth(speaker, voice, seed, outlet)
     if asked is None:

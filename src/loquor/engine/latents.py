@@ -62,6 +62,11 @@ class LatentSampler:
 
 
 def _draws(stream: Sampled, steps: int, size: int) -> Tensor:
-    """Start noise and `steps` step noises of a stream's next frame, [1 + steps, D]."""
+    """Start noise and `steps` step noises of a stream's next frame, [1 + steps, D].
+
+    Temperature scales the start alone (as Grad-TTS does it, arXiv:2105.06337): what is near the mean of the noise
+    becomes what is near the middle of what the head has learned.
+    """
     assert stream.noise is not None
-    return stream.noise.frame(stream.first_frame + stream.frames, (1 + steps, size))
+    draws = stream.noise.frame(stream.first_frame + stream.frames, (1 + steps, size))
+    return torch.cat([stream.sampling.temperature * draws[:1], draws[1:]])

@@ -51,6 +51,11 @@ class Listening(ABC, Generic[S, C]):
         """Mark, as speech made here, all that is given out from now on."""
         self._marker = Marker(sample_rate_hz)
 
+    def leave_unmarked(self) -> bool:
+        """Whoever takes the chunks marks them, after what else they do; whether they are to."""
+        was_wanted, self._marker = self._marker is not None, None
+        return was_wanted
+
     def tell_of_limits(self) -> None:
         """Speech that was cut off does not pass in silence."""
         if self.finish in ("limit", "runaway"):

@@ -34,7 +34,8 @@ from loquor.voices.catalogue import catalogue, find_voice
 from loquor.voices.voice import Voice
 
 SAMPLE_RATE_HZ = 24_000
-DEFAULTS_FILE = "loquor.json"  # beside config.json: {"voice": ..., "guidance": ..., "steps": ...}
+DEFAULTS_FILE = "loquor.json"  # beside config.json: {"voice": ..., "guidance": ..., ...}
+SAMPLING_DEFAULTS = ("guidance", "steps", "temperature")  # in it, beside the voice
 CONTEXT_SHARE = 0.75  # of the context that one utterance plans to fill
 SOURCE_CHARACTERS = 80  # of a take's text on the card of its voice
 UTTERANCE_STRETCH = 3  # a sentence may be this many times longer than `utterance_tokens` before it is cut
@@ -207,7 +208,7 @@ class Speaker:
         return recording.speech(self.sample_rate_hz, text, session.voice, session.finish or "end", self.name)
 
     def _sampling(self, guidance: float | None, steps: int | None, seed: int) -> Sampling:
-        known: dict[str, Any] = {k: self.defaults[k] for k in ("guidance", "steps") if k in self.defaults}
+        known: dict[str, Any] = {k: self.defaults[k] for k in SAMPLING_DEFAULTS if k in self.defaults}
         given = {k: v for k, v in (("guidance", guidance), ("steps", steps)) if v is not None}
         return Sampling(**(known | given), seed=seed)
 

@@ -15,6 +15,7 @@ from starlette.routing import Match
 from loquor.errors import LoquorError
 from loquor.server.documentation import Application
 from loquor.server.failures import Problem, problem
+from loquor.server.hosts import HostCheck
 from loquor.server.limits import BodyLimit
 from loquor.server.origins import OriginCheck
 from loquor.server.routes import (
@@ -67,6 +68,8 @@ def create_app(server: Server) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["x-request-id", "x-queue-wait-ms", "x-ignored-fields", "retry-after"],
         )
+    if server.hosts:
+        app.add_middleware(HostCheck, allowed=server.hosts)
     return app
 
 

@@ -12,8 +12,9 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from threading import Lock
 
@@ -34,9 +35,26 @@ class Client:
     name: str
     per_minute: int | None = None  # requests
     at_once: int | None = None  # requests that speak or wait
+    address: str = ""  # of one without a key, to tell it from others
+
+    @property
+    def share(self) -> str:
+        """Whose share of slots and queue it has: its key's, or its network's."""
+        return f"{self.name} {self.address}".rstrip()
 
 
 ANONYMOUS = Client("anonymous")  # everybody, where no keys are asked for
+
+
+def anonymous(address: str) -> Client:
+    """One of everybody; the addresses of an IPv6 /64 are one client, who may have them all (RFC 6177)."""
+    try:
+        known = ip_address(address)
+    except ValueError:  # a socket of no network, a test
+        return ANONYMOUS
+    if isinstance(known, IPv6Address) and known.ipv4_mapped is None:
+        address = str(IPv6Network((int(known), 64), strict=False))
+    return replace(ANONYMOUS, address=address)
 
 
 @dataclass(frozen=True)
@@ -99,7 +117,7 @@ class Guard:
     """Lets clients in. The file is read again when it changes, so a key that is taken out no longer opens anything."""
 
     def __init__(self, path: Path | None, clock: Callable[[], float] = time.monotonic) -> None:
-        """Without a path everybody is `ANONYMOUS`, and has no limits."""
+        """Without a path everybody is `ANONYMOUS`, known by their address, and has no limits."""
         self._path, self._clock, self._lock = path, clock, Lock()
         self._stamp: tuple[int, int] | None = None
         self._keys: list[Key] = []
@@ -111,13 +129,13 @@ class Guard:
     def asks_for_keys(self) -> bool:
         return self._path is not None
 
-    def client(self, headers: Mapping[str, str], given: str | None = None) -> Client:
-        """Who sends these headers, or the key `given` where a protocol has another place for it.
+    def client(self, headers: Mapping[str, str], given: str | None = None, address: str = "") -> Client:
+        """Who sends these headers from an address, or the key `given` where a protocol has another place for it.
 
         UnauthorisedError if nobody we know, RefusedError if they ask more often than they may.
         """
         if self._path is None:
-            return ANONYMOUS
+            return anonymous(address)
         self._refresh(self._path)
         secret = given or _key_in(headers)
         if not secret:

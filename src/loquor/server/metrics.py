@@ -13,7 +13,7 @@ RATIOS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.25, 1.5, 2, 4)
 class Metrics:
     """One registry per server, so that two in a process do not count each other's."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
         self.requests = Counter(
             "loquor_requests", "Requests for speech, by how they ended", ["protocol", "outcome"], registry=registry
@@ -32,12 +32,23 @@ class Metrics:
         )
         self.audio = Counter("loquor_audio_seconds", "Seconds of speech made", registry=registry)
         self.gaps = Counter("loquor_gaps", "Pieces made after the one before had been played", registry=registry)
+        self._refusals = Counter("loquor_refusals", "Requests that got no slot, by why", ["reason"], registry=registry)
+
+    def watch(self, admission: Admission) -> None:
+        """Tell of slots and the queue too."""
+        registry = self._registry
         slots = Gauge("loquor_slots", "Streams that can speak at once", registry=registry)
         slots.set(admission.slots)
         busy = Gauge("loquor_slots_in_use", "Streams that speak now", registry=registry)
         busy.set_function(lambda: len(admission.running))
         queue = Gauge("loquor_queue_length", "Requests that wait for a slot", registry=registry)
         queue.set_function(lambda: len(admission.waiting))
+        clients = Gauge("loquor_queue_clients", "Clients whose requests these are", registry=registry)
+        clients.set_function(lambda: len({ticket.client.share for ticket in admission.waiting}))
+
+    def refused(self, reason: str) -> None:
+        """For `Admission`."""
+        self._refusals.labels(reason).inc()
 
     def text(self) -> bytes:
         return generate_latest(self._registry)

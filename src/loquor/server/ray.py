@@ -107,7 +107,6 @@ def app(given: dict[str, str]) -> serve.Application:
 
 def _replica(chosen: Settings) -> Any:
     """A server, in a process that Ray made for it: an application as `loquor serve` has it."""
-    import platformdirs
     import torch
 
     from loquor.engine.load import load
@@ -116,14 +115,13 @@ def _replica(chosen: Settings) -> Any:
     from loquor.server.keys import Guard
     from loquor.server.service import Limits, Service
     from loquor.server.voice_store import VoiceStore
-    from loquor.server.wiring import Server
+    from loquor.server.wiring import Server, served_name, voice_folder, warm_up
 
     torch.set_num_threads(max(1, int(chosen.cpus)))
     speaker = load(chosen.model, "cuda" if chosen.gpus else "cpu", watermark=chosen.watermark)
-    next(iter(speaker.stream("One.")), None)  # so that the first client does not wait for memory
-    folder = chosen.voices or Path(platformdirs.user_data_dir("loquor")) / "server-voices"
+    warm_up(speaker)
+    store = VoiceStore(speaker, voice_folder(chosen.voices))
     limits = Limits(slots=chosen.slots, queue=chosen.queue, patience_s=chosen.patience_s)
-    name = "loquor" if chosen.model is None else Path(chosen.model).name
-    service = Service(speaker, name, VoiceStore(speaker, folder), limits, Audit.to_stderr())
+    service = Service(speaker, served_name(chosen.model), store, limits, Audit.to_stderr())
     facts = {"version": version("loquor"), "replica": serve.get_replica_context().replica_id.unique_id}
     return create_app(Server(service, Guard(chosen.keys), facts=facts))

@@ -16,7 +16,10 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
+from loquor.audio.tempo import require_tempo
+from loquor.engine.pace import Paced
 from loquor.engine.playback import Playback
 from loquor.engine.request import Chunk
 from loquor.engine.speaker import require_text
@@ -25,10 +28,13 @@ from loquor.server.admission import Admission
 from loquor.server.audit import Audit, Entry
 from loquor.server.keys import Client
 from loquor.server.metrics import Metrics
-from loquor.server.synthesis import Files, Voicing, Wish, at_rate, begin
-from loquor.server.voice_store import AnySpeaker, Transcriber, VoiceStore
+from loquor.server.synthesis import Files, Voicing, Wish, at_rate, at_speed, begin
+from loquor.server.voice_store import Transcriber, VoiceStore
 
 SAMPLE_RATE_HZ = 24_000  # of all that is served, whatever the model's is: clients' protocols say so
+
+if TYPE_CHECKING:
+    from loquor.engine.load import AnySpeaker
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ class LiveSession:
 
     request: Request
     sample_rate_hz: int
+    model_rate_hz: int
     queue_wait_s: float
     playback: Playback
     _voicing: Voicing
@@ -119,7 +126,10 @@ class LiveSession:
     async def __aiter__(self) -> AsyncIterator[Chunk]:
         """Chunks, until all has been said."""
         await self._begun.wait()
-        spoken = at_rate(self._voicing.chunks(), self.playback.sample_rate_hz, self.sample_rate_hz)
+        spoken, speed = self._voicing.chunks(), self.request.wish.speed
+        if speed != 1:
+            spoken = at_speed(spoken, Paced(speed, self.model_rate_hz, self._voicing.leave_unmarked()))
+        spoken = at_rate(spoken, self.model_rate_hz, self.sample_rate_hz)
         async with aclosing(spoken) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
                 if self.first_audio_s is None and len(chunk.waveform):
@@ -141,8 +151,9 @@ class Service:
     ) -> None:
         self.speaker, self.name, self.voices, self.transcriber = speaker, name, voices, transcriber
         self.limits, self.audit = limits or Limits(), audit or Audit.off()
-        self.admission = Admission(self.limits.slots, self.limits.queue, self.limits.patience_s)
-        self.metrics = Metrics(self.admission)
+        self.metrics = Metrics()
+        self.admission = Admission(self.limits.slots, self.limits.queue, self.limits.patience_s, self.metrics.refused)
+        self.metrics.watch(self.admission)
         self.sample_rate_hz = SAMPLE_RATE_HZ
 
     @asynccontextmanager
@@ -158,19 +169,21 @@ class Service:
 
         `told` hears of the place in the queue. `start` begins something other than text in the voice wished for, such
         as an answer. Raises before the block: NotFoundError for the voice, RefusedError if
-        there is no slot in time, VoiceError and InputError as the speaker does.
+        there is no slot in time, VoiceError and InputError as the speaker does, and as `require_tempo`.
         """
         request, live, outcome = Request(wish, client, protocol), None, "cancelled"
         try:
+            require_tempo(wish.speed)
             if start is None:
                 voice = await asyncio.to_thread(self.files, wish, client)
                 start = partial(begin, self.speaker, wish, voice)
             async with self.admission.slot(client, told) as ticket:
                 self.metrics.queue_wait.observe(ticket.waited_s)
-                playback = Playback(self.speaker.sample_rate_hz, self.limits.buffer_frames)
+                rate_hz = self.speaker.sample_rate_hz
+                playback = Playback(round(rate_hz * wish.speed), self.limits.buffer_frames)  # heard so fast
                 voicing = await asyncio.to_thread(start, playback)
                 live = LiveSession(
-                    request, self.sample_rate_hz, ticket.waited_s, playback, voicing, self.limits.characters
+                    request, self.sample_rate_hz, rate_hz, ticket.waited_s, playback, voicing, self.limits.characters
                 )
                 try:
                     yield live

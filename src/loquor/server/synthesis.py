@@ -6,12 +6,13 @@ is gathered until its end.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -19,16 +20,19 @@ from loquor.audio import StreamResampler
 from loquor.engine.converser import NO_LATENTS, Converser
 from loquor.engine.dialogue import Cast, DialogueSpeaker
 from loquor.engine.listening import Listening
+from loquor.engine.pace import Paced
 from loquor.engine.playback import Playback
 from loquor.engine.reply import ReplyChunk
 from loquor.engine.request import Chunk
 from loquor.engine.session import Session
 from loquor.engine.speaker import Speaker, require_text
 from loquor.errors import InputError
-from loquor.server.voice_store import AnySpeaker
 from loquor.voices.cleaning import SAMPLE_RATE_HZ
 from loquor.voices.recording import RecordedVoice
 from loquor.voices.voice import Voice
+
+if TYPE_CHECKING:
+    from loquor.engine.load import AnySpeaker
 
 VOICES_KEPT = 32  # read last, of all clients
 
@@ -45,6 +49,7 @@ class Wish:
     steps: int | None = None
     seed: int = 0
     cast: tuple[tuple[str, str], ...] = ()
+    speed: float = 1.0  # of the model's own
 
     @property
     def voices(self) -> str:
@@ -70,6 +75,9 @@ class Voicing(Protocol):
     def end(self) -> None: ...
 
     def cancel(self) -> None: ...
+
+    def leave_unmarked(self) -> bool:
+        """Chunks, once there is a `begun`, are to come without a watermark; whether they would have had one."""
 
     def chunks(self) -> AsyncIterator[Chunk]: ...
 
@@ -123,6 +131,7 @@ class AtOnce:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.push, self.flush, self.end, self.cancel = session.push, session.flush, session.end, session.cancel
+        self.leave_unmarked = session.leave_unmarked
 
     @property
     def finish(self) -> str | None:
@@ -167,6 +176,10 @@ class Gathered:
         if self._listening:
             self._listening.cancel()
 
+    def leave_unmarked(self) -> bool:
+        assert self._listening is not None, "it has begun"
+        return self._listening.leave_unmarked()
+
     async def chunks(self) -> AsyncIterator[Chunk]:
         assert self._listening is not None, "chunks are taken once it has begun"
         said = 0
@@ -177,6 +190,16 @@ class Gathered:
                     yield Chunk(chunk.waveform, NO_LATENTS, chunk.start_s, chunk.end_s, said)
             else:
                 yield chunk
+
+
+async def at_speed(chunks: AsyncIterator[Chunk], paced: Paced) -> AsyncIterator[Chunk]:
+    """The same speech as it is heard at another speed; see `loquor.engine.pace`."""
+    async with aclosing(chunks) as spoken:  # type: ignore[type-var]
+        async for chunk in spoken:
+            if heard := await asyncio.to_thread(paced.hear, chunk):
+                yield heard
+    if rest := paced.rest():
+        yield rest
 
 
 async def at_rate(chunks: AsyncIterator[Chunk], from_hz: int, to_hz: int) -> AsyncIterator[Chunk]:

@@ -7,8 +7,9 @@ until its session takes it, and knows afterwards which of it was heard when.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from loquor.engine.word_times import TimedWord, WordTimes
 from loquor.errors import InputError
 from loquor.server.refusals import IdleError
 from loquor.server.service import LiveSession
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,25 @@ class Heard:
     end_s: float
     words: list[TimedWord]  # that begin in it, as well as that can be known
     settled: list[TimedWord] = field(default_factory=list)  # those of an utterance that has ended, better
+
+
+class Patience:
+    """With a client whose text is slow: for so long, and as long as what came before is still being said."""
+
+    def __init__(self, live: LiveSession, limit_s: float) -> None:
+        self._live, self._limit_s = live, limit_s
+        self._given_s = 0.0  # when it was last looked
+
+    async def wait(self, wanted: Callable[[], Awaitable[T]]) -> T:
+        """What `wanted` gives; TimeoutError."""
+        while True:
+            try:
+                async with asyncio.timeout(self._limit_s):
+                    return await wanted()
+            except TimeoutError:
+                if self._live.playback.given_s <= self._given_s:
+                    raise
+                self._given_s = self._live.playback.given_s
 
 
 class Turn:
@@ -76,15 +98,11 @@ class Turn:
 
     async def feed(self, live: LiveSession) -> None:
         """Push the text into a session as it comes, to its end; IdleError if there is no text for too long."""
-        given_s = 0.0
+        patience = Patience(live, self._idle_s)
         while True:
             try:
-                async with asyncio.timeout(self._idle_s):
-                    await self._fresh.wait()
+                await patience.wait(self._fresh.wait)
             except TimeoutError:
-                if live.playback.given_s > given_s:  # what came before is still being said
-                    given_s = live.playback.given_s
-                    continue
                 hint = "end what is complete: it holds a slot"
                 raise IdleError(f"no text came for {self._idle_s:g} s, nor its end", hint) from None
             self._fresh.clear()

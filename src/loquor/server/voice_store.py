@@ -15,14 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 from loquor.audio.io import decode
 from loquor.audio.resample import Waveform
-from loquor.engine.converser import Converser
-from loquor.engine.dialogue import DialogueSpeaker
 from loquor.engine.speaker import Speaker
 from loquor.engine.voice_making import Reference, encode_recording, make_voice
 from loquor.errors import InputError, LoquorError, VoiceError
@@ -34,7 +32,8 @@ from loquor.voices.cleaning import SAMPLE_RATE_HZ, clean
 from loquor.voices.recording import READ_S, RecordedVoice
 from loquor.voices.voice import Voice
 
-AnySpeaker = Speaker | DialogueSpeaker | Converser
+if TYPE_CHECKING:
+    from loquor.engine.load import AnySpeaker
 
 DEFAULT = "default"
 OPENAI_VOICES = (

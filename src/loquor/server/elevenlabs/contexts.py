@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import WebSocket
@@ -20,7 +19,7 @@ from loquor.engine.request import MAX_SEED
 from loquor.errors import InputError, LoquorError
 from loquor.server.elevenlabs.alignment import Alignment
 from loquor.server.elevenlabs.formats import DEFAULT, OutputFormat, output_format
-from loquor.server.elevenlabs.settings import VoiceSettings, require_model, require_own_pace
+from loquor.server.elevenlabs.settings import VoiceSettings, require_model, speed_of
 from loquor.server.failures import known, problem
 from loquor.server.keys import Client
 from loquor.server.refusals import IdleError, TooLargeError, UnauthorisedError
@@ -78,9 +77,9 @@ class Asked:
 class Context(Turn):
     """A text that is being said."""
 
-    def __init__(self, name: str, client: Client, service: Service, idle_s: float) -> None:
-        super().__init__(service.sample_rate_hz, service.limits.characters, idle_s)
-        self.name, self.client = name, client
+    def __init__(self, name: str, client: Client, service: Service, asked: Asked, speed: float) -> None:
+        super().__init__(service.sample_rate_hz, service.limits.characters, asked.idle_s)
+        self.name, self.client, self.wish = name, client, replace(asked.wish, speed=speed)
         self.alignment = Alignment()
         self.is_flushed = False
 
@@ -99,15 +98,15 @@ async def talk(server: Server, socket: WebSocket, voice: str, is_multi: bool) ->
         await opened.close(POLICY, str(error))
         return
     asked = Asked(Wish(voice, seed=address.seed), output, address.inactivity_timeout, is_multi)
-    await Contexts(server, opened, socket.headers, asked).run()
+    await Contexts(server, opened, socket, asked).run()
 
 
 class Contexts:
     """All texts of one socket."""
 
-    def __init__(self, server: Server, socket: JsonSocket, headers: Mapping[str, str], asked: Asked) -> None:
+    def __init__(self, server: Server, socket: JsonSocket, asking: WebSocket, asked: Asked) -> None:
         self._server, self._service, self._asked = server, server.service, asked
-        self._socket, self._headers = socket, headers
+        self._socket, self._asking = socket, asking
         self._open: dict[str, Context] = {}  # take text
         self._saying: dict[Context, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
@@ -137,7 +136,6 @@ class Contexts:
                 self._raise_what_ends_all(error)
 
     async def _take(self, message: Message, name: str) -> None:
-        require_own_pace(message.voice_settings)
         if message.close_socket or (message.text == "" and not self._asked.is_multi):
             self._is_closing = True
             for context in list(self._open.values()):
@@ -157,8 +155,9 @@ class Contexts:
         """A context is a request of its client: RefusedError and UnauthorisedError as the guard says."""
         if len(self._saying) >= MOST_CONTEXTS:
             raise InputError(f"{MOST_CONTEXTS} contexts are there already", hint="close one first")
-        client = self._server.guard.client(self._headers, message.key)
-        context = self._open[name] = Context(name, client, self._service, self._asked.idle_s)
+        client = self._server.client(self._asking, message.key)
+        speed = speed_of(message.voice_settings)
+        context = self._open[name] = Context(name, client, self._service, self._asked, speed)
         self._saying[context] = asyncio.ensure_future(self._say(context))
         self._changed.set()
         return context
@@ -166,6 +165,8 @@ class Contexts:
     def _push(self, context: Context, message: Message) -> None:
         if context.is_broken:
             return
+        if (settings := message.voice_settings) and settings.speed not in (None, context.wish.speed):
+            raise InputError("a text has one speed", hint="send voice_settings with its first message")
         text = message.text or ""
         if text := text if context.text else text.lstrip():  # a client's first text is one space
             context.push(text)
@@ -209,7 +210,7 @@ class Contexts:
         try:
             await context.begun.wait()
             if context.text:
-                async with self._service.session(self._asked.wish, context.client, PROTOCOL) as live:
+                async with self._service.session(context.wish, context.client, PROTOCOL) as live:
                     await beside(self._send(context, live), context.feed(live))
             await self._socket.send(self._final(context))
         except GoneError:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
 
-from loquor.errors import InputError
+from pydantic import BaseModel, ConfigDict, Field
+
+from loquor.audio.tempo import FASTEST, SLOWEST
 from loquor.server.refusals import NotFoundError
 from loquor.server.wiring import Server
 
@@ -12,17 +14,15 @@ THEIR_MODELS = "eleven_"  # all of them mean the served model
 
 
 class VoiceSettings(BaseModel):
-    """Only `speed` has a meaning here, and only one value; the others are let pass."""
+    """Only `speed` has a meaning here; the others are let pass."""
 
     model_config = ConfigDict(extra="ignore")
 
-    speed: float | None = None
+    speed: Annotated[float, Field(strict=True, ge=SLOWEST, le=FASTEST)] | None = None
 
 
-def require_own_pace(settings: VoiceSettings | None) -> None:
-    """InputError if speech is wanted faster or slower than it is made."""
-    if settings and settings.speed not in (None, 1.0):
-        raise InputError(f"speech is made at its own speed, not at {settings.speed:g} times it", "leave out `speed`")
+def speed_of(settings: VoiceSettings | None) -> float:
+    return settings.speed if settings and settings.speed is not None else 1.0
 
 
 def require_model(server: Server, name: str | None) -> None:

@@ -39,6 +39,7 @@ class Aloud:
     """The sound of an answer, as its listener has it: who plays what comes has heard all but what is still in hand."""
 
     playback: Playback
+    speed: float = 1.0  # of the model's own
     marks: list[tuple[float, int]] = field(default_factory=list)  # where a chunk begins, characters said with it
 
     def give(self, samples: int, start_s: float, characters: int, now: float) -> None:

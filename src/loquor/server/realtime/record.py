@@ -102,6 +102,6 @@ class Record:
         assert item.aloud and item.content[0].text is not None
         item.content[0].text = item.content[0].text[: item.aloud.characters(heard_s)]
         if isinstance(self._family, Conversing) and isinstance(item.turn, Said):
-            item.turn = self._family.cut(item.turn, heard_s)
+            item.turn = self._family.cut(item.turn, heard_s * item.aloud.speed)
         where = {"item_id": item.id, "content_index": 0, "audio_end_ms": round(1000 * heard_s)}
         await self._emit("conversation.item.truncated", **where)

@@ -146,7 +146,7 @@ class Response:
     async def _tell_all(self, live: LiveSession) -> None:
         encoder = Encoder(self.plan.format, live.sample_rate_hz) if self.plan.is_spoken else None
         if encoder:
-            self.item.aloud = Aloud(Playback(live.sample_rate_hz, room=0))
+            self.item.aloud = Aloud(Playback(live.sample_rate_hz, room=0), self.plan.speed)
         async for chunk in live:
             if self._reason:
                 return

@@ -175,6 +175,10 @@ class Answer:
         if self.reply:
             self.reply.cancel()
 
+    def leave_unmarked(self) -> bool:
+        assert self.reply is not None, "it has begun"
+        return self.reply.leave_unmarked()
+
     async def chunks(self) -> AsyncIterator[Chunk]:
         """Text and sound as they come; chunks of text alone have no samples."""
         assert self.reply is not None, "chunks are taken once it has begun"

@@ -215,7 +215,7 @@ class RealtimeSession:
                 for one in own.input
             ]
         saying = self._family.saying(items, plan)
-        wish = Wish() if self._family.listens else Wish(plan.voice)
+        wish = Wish(speed=plan.speed) if self._family.listens else Wish(plan.voice, speed=plan.speed)
         setting = Setting(self._service, self._who(), dialogue, self._emit, wish)
         self._response = Response(setting, saying, plan)
         await self._response.created()

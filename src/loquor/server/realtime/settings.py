@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from loquor.audio.tempo import FASTEST, SLOWEST
 from loquor.engine.turn_detector import BEGINS
 from loquor.server.realtime.events import EventError, Fields, MessageFields, ReferenceFields, validated
 from loquor.server.realtime.formats import FORMATS, Format
@@ -82,7 +83,7 @@ class Input(Fields):
 class Output(Fields):
     format: AnyFormat = Pcm()
     voice: VoiceName | VoiceId = "default"
-    speed: float = 1.0
+    speed: Annotated[float, Field(ge=SLOWEST, le=FASTEST)] = 1.0
 
 
 class Audio(Fields):
@@ -120,8 +121,6 @@ class Settings(Hints):
                 f"there are no sessions of type {given['type']!r}", "only realtime", "invalid_value", "session.type"
             )
         fresh = validated(Settings, _merged(self.model_dump(), given, BRANCHES), "session")
-        if fresh.audio.output.speed != 1.0:
-            raise EventError("speech is made at its own speed", "leave out `speed`", param="session.audio.output.speed")
         return fresh.model_copy(update={"model": self.model, "truncation": "disabled"})
 
     def body(self, session_id: str) -> dict[str, Any]:
@@ -157,6 +156,7 @@ class Plan:
 
     is_spoken: bool
     voice: str
+    speed: float
     format_name: str
     instructions: str
     max_tokens: int | None
@@ -171,6 +171,7 @@ class Plan:
         return cls(
             is_spoken=(own.output_modalities or settings.output_modalities) == ("audio",),
             voice=voice if isinstance(voice, str) else voice.id,
+            speed=output.speed,
             format_name=(given.format or output.format).type,
             instructions=settings.instructions if own.instructions is None else own.instructions,
             max_tokens=None if limit == "inf" else limit,

@@ -13,7 +13,7 @@ from loquor.engine.request import MAX_SEED
 from loquor.server.documentation import ASKING, SPEAKING, told
 from loquor.server.elevenlabs.contexts import PROTOCOL, talk
 from loquor.server.elevenlabs.formats import DEFAULT, output_format
-from loquor.server.elevenlabs.settings import VoiceSettings, require_model, require_own_pace
+from loquor.server.elevenlabs.settings import VoiceSettings, require_model, speed_of
 from loquor.server.refusals import NotFoundError
 from loquor.server.replies import Sound, SpeechResponse
 from loquor.server.synthesis import Wish
@@ -22,7 +22,7 @@ from loquor.server.wiring import Server
 
 SPOKEN = {"description": "Audio in the format asked for.", "content": {"audio/*": {}}}
 Format = Annotated[str, Query(description="Codec, sample rate and bit rate; the last is not followed.")]
-Seed = Annotated[int | None, Field(ge=0, le=MAX_SEED)]
+Seed = Annotated[int, Field(strict=True, ge=0, le=MAX_SEED)] | None
 
 
 class TextBody(BaseModel):
@@ -43,10 +43,10 @@ def router(server: Server) -> APIRouter:
     def reply(voice: str, body: TextBody, request: Request, name: str, is_whole: bool) -> Response:
         client = server.client(request)
         require_model(server, body.model_id)
-        require_own_pace(body.voice_settings)
         output = output_format(name)
         form = Sound(output.media_type, output.open(service.sample_rate_hz, is_whole), is_whole)
-        return SpeechResponse(service, client, body.text, Wish(voice, seed=body.seed or 0), form, PROTOCOL)
+        wish = Wish(voice, seed=body.seed or 0, speed=speed_of(body.voice_settings))
+        return SpeechResponse(service, client, body.text, wish, form, PROTOCOL)
 
     @routes.post("/v1/text-to-speech/{voice_id}", response_class=Response, responses={200: SPOKEN, **told(*SPEAKING)})
     async def convert(voice_id: str, body: TextBody, request: Request, output_format: Format = DEFAULT) -> Response:

@@ -29,7 +29,7 @@ def router(server: Server) -> APIRouter:
         key = next((name.removeprefix(KEY_PREFIX) for name in offered if name.startswith(KEY_PREFIX)), None)
 
         def who() -> Client:
-            return server.guard.client(socket.headers, key)
+            return server.client(socket, key)
 
         try:
             client = who()

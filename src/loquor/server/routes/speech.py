@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from loquor.audio.streaming import FORMATS, open_encoder
+from loquor.audio.tempo import FASTEST, SLOWEST
 from loquor.engine.request import MAX_GUIDANCE, MAX_SEED, MAX_STEPS
 from loquor.errors import InputError
 from loquor.server.documentation import SPEAKING, told
@@ -40,13 +41,17 @@ class SpeechBody(BaseModel):
     input: str = Field(description="What to say.", min_length=1)
     voice: str | VoiceId = Field("default", description="An id or name from GET /v1/audio/voices.")
     response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "mp3"
-    speed: float = Field(1.0, ge=0.25, le=4.0, description="Only 1.0 is spoken.")
+    speed: float = Field(1.0, strict=True, ge=SLOWEST, le=FASTEST, description="Of the voice's own, at its own pitch.")
     stream_format: Literal["audio", "sse"] = "audio"
     instructions: str | None = Field(None, description="Accepted, and not followed: `x-ignored-fields` says so.")
     stream: bool = Field(True, description="False: the whole file at once, with all lengths in its header.")
-    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
-    cfg_scale: Annotated[float, Field(ge=0, le=MAX_GUIDANCE)] | None = Field(None, description="Guidance; 1.0 is off.")
-    steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] | None = Field(None, description="Solver steps per frame.")
+    seed: Annotated[int, Field(strict=True, ge=0, le=MAX_SEED)] = 0
+    cfg_scale: Annotated[float, Field(strict=True, ge=0, le=MAX_GUIDANCE)] | None = Field(
+        None, description="Guidance; 1.0 is off."
+    )
+    steps: Annotated[int, Field(strict=True, ge=1, le=MAX_STEPS)] | None = Field(
+        None, description="Solver steps per frame."
+    )
 
 
 def router(server: Server) -> APIRouter:
@@ -64,7 +69,7 @@ def router(server: Server) -> APIRouter:
         if body.stream_format == "audio":
             form = Sound(FORMATS[body.response_format].media_type, encoder, not body.stream)
         voice = body.voice if isinstance(body.voice, str) else body.voice.id
-        wish = Wish(voice, body.cfg_scale, body.steps, body.seed)
+        wish = Wish(voice, body.cfg_scale, body.steps, body.seed, speed=body.speed)
         return SpeechResponse(server.service, client, body.input, wish, form, "openai", _ignored(body))
 
     return routes
@@ -72,8 +77,6 @@ def router(server: Server) -> APIRouter:
 
 def _require_nothing_else(body: SpeechBody) -> None:
     """InputError for what would change the sound, and cannot here."""
-    if body.speed != 1.0:
-        raise InputError(f"speech is made at its own speed, not at {body.speed:g} times it", "leave out `speed`")
     given = [name for name in REFERENCES if name in (body.model_extra or {})]
     if given:
         raise InputError(f"{given[0]} is not opened here", "make a voice of a recording: POST /v1/audio/voices")

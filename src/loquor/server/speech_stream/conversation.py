@@ -27,7 +27,7 @@ class Conversation:
     """One accepted socket: one task reads what comes, another says turn after turn."""
 
     def __init__(self, server: Server, socket: WebSocket) -> None:
-        self._server, self._service, self._headers = server, server.service, socket.headers
+        self._server, self._service, self._asking = server, server.service, socket
         self._socket = JsonSocket(socket, server.service.limits)
         self._speaking = Speaking(server.service, self._socket, self._next_client)
         self._settings = Settings()
@@ -66,7 +66,7 @@ class Conversation:
         if isinstance(message, Settings):
             self._key = message.api_key or self._key
         if self._known is None:
-            self._known, self._is_counted = self._server.guard.client(self._headers, self._key), True
+            self._known, self._is_counted = self._server.client(self._asking, self._key), True
         await self._obey(message, self._known)
 
     async def _obey(self, message: Message, client: Client) -> None:
@@ -92,7 +92,7 @@ class Conversation:
         """Who asks for the next turn. Every turn is a request; the first was counted when it was asked who is there."""
         assert self._known is not None
         if not self._is_counted:
-            self._known = self._server.guard.client(self._headers, self._key)
+            self._known = self._server.client(self._asking, self._key)
         self._is_counted = False
         return self._known
 

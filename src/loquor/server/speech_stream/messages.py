@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from loquor.audio.tempo import FASTEST, SLOWEST
 from loquor.engine.request import MAX_GUIDANCE, MAX_SEED, MAX_STEPS
 from loquor.errors import InputError
 from loquor.server.sockets import parsed
@@ -29,6 +30,7 @@ class Settings(Message):
     guidance: Annotated[float, Field(ge=0, le=MAX_GUIDANCE)] | None = None
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] | None = None
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
+    speed: Annotated[float, Field(ge=SLOWEST, le=FASTEST)] = 1.0
     format: Literal["pcm", "wav", "mp3", "opus", "aac", "flac"] = "pcm"
     encoding: Literal["binary", "base64"] = "binary"
     words: bool = True
@@ -40,7 +42,7 @@ class Settings(Message):
 
     @property
     def wish(self) -> Wish:
-        return Wish(self.voice, self.guidance, self.steps, self.seed, tuple(self.cast.items()))
+        return Wish(self.voice, self.guidance, self.steps, self.seed, tuple(self.cast.items()), self.speed)
 
     def changed_by(self, other: Settings) -> Settings:
         return self.model_copy(update={name: getattr(other, name) for name in other.model_fields_set})

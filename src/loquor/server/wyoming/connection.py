@@ -22,9 +22,10 @@ from loquor.audio.sink import pcm16
 from loquor.engine.speaker import require_text
 from loquor.errors import InputError, LoquorError
 from loquor.server.failures import problem
-from loquor.server.keys import ANONYMOUS
+from loquor.server.keys import anonymous
 from loquor.server.service import LiveSession, Service
 from loquor.server.synthesis import Wish
+from loquor.server.turns import Patience
 from loquor.server.wyoming.events import read_event, text_of
 from loquor.server.wyoming.hearing import Recording, transcript
 from loquor.server.wyoming.offer import info, wanted_voice
@@ -45,6 +46,7 @@ class Connection:
     ) -> None:
         self._service, self._version = service, version
         self._reader, self._writer = reader, writer
+        self._client = anonymous((writer.get_extra_info("peername") or ("",))[0])
         self._speaking: asyncio.Task[None] | None = None
         self._pieces: Pieces | None = None  # of a text that is still coming
         self._recording: Recording | None = None
@@ -95,7 +97,7 @@ class Connection:
                 self._recording.add(event)
             case "audio-stop" if self._recording:
                 recording, self._recording = self._recording, None
-                await self._write(Transcript(await transcript(self._service, recording)))
+                await self._write(Transcript(await transcript(self._service, recording, self._client)))
 
     async def _begin(self, event: Event, tasks: asyncio.TaskGroup, is_streamed: bool) -> None:
         """Speak what `_say` is given from now on, after what is being spoken. Raises for a voice there is not."""
@@ -122,7 +124,7 @@ class Connection:
         while piece is not None and not (text := text + piece).strip():
             piece = await pieces.get()
         require_text(text)
-        async with self._service.session(wish, ANONYMOUS, PROTOCOL) as live:
+        async with self._service.session(wish, self._client, PROTOCOL) as live:
             end_s = await self._converse(live, text, pieces)
         await self._write(AudioStop(timestamp=round(1000 * end_s)))
         if is_streamed:
@@ -145,16 +147,12 @@ class Connection:
     async def _push(self, live: LiveSession, text: str, pieces: Pieces) -> None:
         """InputError if the next piece of a text lets its slot wait for too long."""
         piece: str | None = text
-        given_s = 0.0
+        patience = Patience(live, self._service.limits.stall_s)
         while piece is not None:
             await live.push(piece)
             try:
-                async with asyncio.timeout(self._service.limits.stall_s):
-                    piece = await pieces.get()
+                piece = await patience.wait(pieces.get)
             except TimeoutError:
-                if live.playback.given_s > given_s:  # what came before is still being said
-                    given_s, piece = live.playback.given_s, ""
-                    continue
                 raise InputError(f"no text came for {self._service.limits.stall_s:g} s") from None
         await live.end()
 

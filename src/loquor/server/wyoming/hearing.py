@@ -9,7 +9,7 @@ from wyoming.event import Event
 
 from loquor.audio.resample import Waveform
 from loquor.errors import InputError, MissingExtra
-from loquor.server.keys import ANONYMOUS
+from loquor.server.keys import Client
 from loquor.server.service import Service
 
 RATES_HZ = range(8_000, 192_001)
@@ -46,7 +46,7 @@ class Recording:
         return np.asarray(samples.mean(axis=1) / 32768, dtype=np.float32)
 
 
-async def transcript(service: Service, recording: Recording) -> str:
+async def transcript(service: Service, recording: Recording, client: Client) -> str:
     """What is said in it; takes a slot meanwhile. MissingExtra without a transcriber, InputError for silence of no
     length, RefusedError as `Admission.slot`."""
     if service.transcriber is None:
@@ -54,5 +54,5 @@ async def transcript(service: Service, recording: Recording) -> str:
     waveform = await asyncio.to_thread(lambda: recording.waveform)  # 25 MB at most
     if not len(waveform):
         raise InputError("the recording is empty")
-    async with service.admission.slot(ANONYMOUS):
+    async with service.admission.slot(client):
         return await asyncio.to_thread(service.transcriber.transcribe, waveform, recording.sample_rate_hz)
