@@ -32,7 +32,7 @@ check: $(VENV)/.tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -q  # two processes of one thread each: threads would only wait for each other
 
 bench: $(VENV)/.tests
-	$(BIN)/python benchmarks/realtime.py --json docs/performance.json
+	$(BIN)/loquor bench --shape realtime-0.5b --threads 1 --threads 2
 
 results: $(VENV)/.tests
 	$(BIN)/python benchmarks/results.py $(ONLY)

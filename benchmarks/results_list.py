@@ -11,7 +11,9 @@ import results_tables as tables
 EMBEDDED = "src/loquor/models/embedded/model.safetensors"
 SENTENCES = "benchmarks/sentences.txt"
 GOLDENS = "tests/goldens"
-OUT = "docs/results"
+OUT, IMAGES = "docs/results", "docs/images"
+BENCH = "loquor bench --threads 1 --threads 2"
+FRAME = "loquor bench --shape realtime-0.5b --threads 1"
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Result:
     prints: bool = False  # the JSON comes from stdout
     leaves: str = ""  # a page that the command leaves behind, which is kept as `page`
     page: str = ""
+    picture: str = ""  # that the command draws
 
 
 def _verified(name: str, title: str, model: str, inputs: tuple[str, ...]) -> Result:
@@ -91,23 +94,75 @@ RESULTS = (
         name="performance",
         title="A spoken frame, part by part",
         words=(
-            "The embedded voice and a Realtime-0.5B of full size with random weights, in turns; medians over rounds, "
-            "milliseconds of 133 ms of speech. A real-time factor below 1 is faster than real time."
+            "Realtime-0.5B in full size with random weights, by backend, for one listener and for several at once, in "
+            "turns; medians over rounds, milliseconds of 133 ms of speech. A real-time factor (rtf) below 1 is faster "
+            "than real time."
         ),
-        command="python benchmarks/realtime.py --json docs/performance.json",
-        output="docs/performance.json",
-        table=tables.performance,
-        minutes=10,
+        command=f"{BENCH} --shape realtime-0.5b --length 24 --memory --plot {IMAGES}/bench-realtime.svg --json",
+        output=f"{OUT}/realtime.json",
+        table=tables.bench,
+        minutes=40,
+        prints=True,
+        picture=f"{IMAGES}/bench-realtime.svg",
+    ),
+    Result(
+        name="performance-embedded",
+        title="A frame of the embedded voice",
+        words="The same of the voice in the package.",
+        command=f"{BENCH} embedded --memory --plot {IMAGES}/bench-embedded.svg --json",
+        output=f"{OUT}/realtime-embedded.json",
+        table=tables.bench,
+        minutes=15,
         inputs=(EMBEDDED,),
+        prints=True,
+        picture=f"{IMAGES}/bench-embedded.svg",
+    ),
+    Result(
+        name="frame",
+        title="A frame, operator by operator",
+        words="What a frame takes, and what reading its weights alone would take, at the bandwidth measured beside it.",
+        command=f"{FRAME} --trace build/frame.json --plot {IMAGES}/frame.svg --json",
+        output=f"{OUT}/frame.json",
+        table=tables.frame,
+        minutes=3,
+        prints=True,
+        picture=f"{IMAGES}/frame.svg",
+    ),
+    Result(
+        name="int8-quality",
+        title="What eight bits cost a listener",
+        words=(
+            "A hundred sentences of the embedded voice with the same seeds, by torch in float32 and by OpenVINO in "
+            "eight bits; differences are eight bits less float32, with 95 % intervals by bootstrap over sentences."
+        ),
+        command=f"python benchmarks/int8_quality.py --json {OUT}/int8-quality.json",
+        output=f"{OUT}/int8-quality.json",
+        table=tables.int8_quality,
+        minutes=35,
+        inputs=(EMBEDDED, SENTENCES, "benchmarks/sentences_more.txt"),
+    ),
+    Result(
+        name="long-text",
+        title="Ten minutes without a stop",
+        words=(
+            "A story of 1,682 words, read by the embedded voice in one go, by minutes. Similarity (GE2E) is that of "
+            "a minute to the first one; in the first row, that of its halves to each other."
+        ),
+        command=f"python benchmarks/long_text.py --json {OUT}/long-text.json",
+        output=f"{OUT}/long-text.json",
+        table=tables.long_text,
+        minutes=5,
+        inputs=(EMBEDDED, "benchmarks/story.txt"),
     ),
     Result(
         name="longform",
         title="A frame of long-form 1.5B",
         words="Full shape, random weights in bfloat16, two voices of 10 s and 150 words before it, 10 solver steps.",
-        command="python benchmarks/longform.py --frames 10 --json docs/performance-longform.json",
-        output="docs/performance-longform.json",
-        table=tables.longform,
-        minutes=5,
+        command=f"{BENCH} --shape longform-1.5b --length 10 --rounds 3 --memory --json",
+        output=f"{OUT}/longform.json",
+        table=tables.bench,
+        minutes=15,
+        prints=True,
     ),
     Result(
         name="vita",

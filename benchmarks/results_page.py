@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from results_tables import subjects
-
 from loquor.checkpoints import write_text
 
 PAGE = "docs/results.md"
@@ -46,6 +44,8 @@ def page(results: Sequence[Any], figures: Mapping[str, Any], notes: Mapping[str,
         body += result.table(figures[result.name])
         if result.name in PAINTERS:
             body += ["", f"![{result.title}](images/{picture(result.name)})"]
+        if result.picture:
+            body += ["", f"![{result.title}]({Path(result.picture).relative_to('docs')})"]
         parts.append("\n".join([*body, "", _made(result, notes), ""]))
     return "\n".join([*parts, TAIL])
 
@@ -91,23 +91,6 @@ def _axes(width: float, height: float) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _frames(result: dict[str, Any], path: Path) -> None:
-    """What a frame's time is spent on."""
-    measured = subjects(result)
-    figure, axes = _axes(7, 0.8 + 0.5 * len(measured))
-    left = [0.0] * len(measured)
-    for part in ("text window", "speech LM", "diffusion", "decoder"):
-        share = 1 / 6 if part == "text window" else 1.0  # one window in six frames
-        widths = [share * own["parts"][part] for own in measured.values()]
-        axes.barh(list(measured), widths, left=left, label=part)
-        left = [a + b for a, b in zip(left, widths, strict=True)]
-    axes.axvline(1000 * 3200 / 24_000, color="black", linewidth=1, linestyle=":")
-    axes.set_xlabel("ms a frame; dotted: real time")
-    axes.invert_yaxis()
-    figure.legend(frameon=False, fontsize=8, ncols=4, loc="outside upper center")
-    _save(figure, path)
-
-
 def _differences(result: dict[str, Any], path: Path) -> None:
     """How far every check is from its tolerance."""
     measured = [check for check in result["checks"] if check["tolerance"] and check["difference"] != "infinity"]
@@ -136,4 +119,21 @@ def _errors(result: dict[str, Any], path: Path) -> None:
     _save(figure, path)
 
 
-PAINTERS = {"performance": _frames, "verify-embedded": _differences, "self-check": _errors}  # by result
+def _minutes(result: dict[str, Any], path: Path) -> None:
+    """Errors and similarity as time goes on."""
+    figure, axes = _axes(7, 2.6)
+    minutes = range(1, len(result["minutes"]) + 1)
+    axes.bar(minutes, [100 * minute["wer"] for minute in result["minutes"]], color="C0", alpha=0.6)
+    axes.set(xlabel="minute", ylabel="word error rate, %", xticks=minutes)
+    beside = axes.twinx()
+    beside.plot(minutes, [minute["similarity"] for minute in result["minutes"]], "o-", color="C1")
+    beside.set(ylabel="similarity to the first", ylim=(0, 1))
+    beside.spines["top"].set_visible(False)
+    _save(figure, path)
+
+
+PAINTERS = {
+    "verify-embedded": _differences,
+    "self-check": _errors,
+    "long-text": _minutes,
+}  # by result

@@ -8,6 +8,7 @@ from typing import Any
 from loquor.evaluation.report import in_words, measure_of
 
 Lines = list[str]
+SHARES = ("p50", "p95", "p99")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> Lines:
@@ -41,6 +42,17 @@ def self_check(result: dict[str, Any]) -> Lines:
     return [*table(("", "first attempt", "kept"), rows), "", told]
 
 
+def long_text(result: dict[str, Any]) -> Lines:
+    """Of benchmarks/long_text.py."""
+    rows = [
+        (number, minute["words"], f"{100 * minute['wer']:.1f} %", f"{minute['similarity']:.2f}")
+        for number, minute in enumerate(result["minutes"], 1)
+    ]
+    errors, words = (sum(minute[name] for minute in result["minutes"]) for name in ("errors", "words"))
+    told = f"{result['seconds'] / 60:.1f} minutes, word error rate {errors / words:.1%}, ended by: {result['finish']}."
+    return [*table(("minute", "words", "word error rate", "similarity"), rows), "", told]
+
+
 def verification(result: dict[str, Any]) -> Lines:
     """Of `loquor verify --json`: a row for each component, with its largest difference by tolerance."""
     rows = []
@@ -68,58 +80,57 @@ def _apart(check: dict[str, Any] | None) -> str:
     return "" if check is None else f"{float(check['difference']):.0e} ({check['tolerance']:.0e})"
 
 
-def performance(result: dict[str, Any]) -> Lines:
-    """Of benchmarks/realtime.py."""
-    parts = ("text window", "speech LM", "diffusion", "decoder", "frame")
-    rows = []
-    for subject, figures in subjects(result).items():
-        own, fresh = figures["parts"], figures["fresh"]
-        rows.append(
-            (
-                subject,
-                *(f"{own[part]:.1f}" for part in parts),
-                f"{own['rtf']:.2f}",
-                f"{fresh['first_audio_ms']:.0f}",
-                f"{fresh['peak_mib']:.0f}",
-            )
-        )
-    return table(("", *parts, "real-time factor", "first audio, ms", "peak memory, MiB"), rows)
-
-
-def subjects(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Those of benchmarks/realtime.py, without the ratios between them."""
-    return {name: figures for name, figures in result["figures"].items() if "parts" in figures}
-
-
-def longform(result: dict[str, Any]) -> Lines:
-    """Of benchmarks/longform.py."""
-    frame = result["ms per frame"]
-    rows = [(part, f"{value:.1f}") for part, value in frame.items()]
-    rows += [
-        ("real-time factor", f"{result['rtf']:.2f}"),
-        ("a token of the prompt", f"{result['reading, ms per token']:.1f}"),
-        ("a second of a voice", f"{result['voice, ms per second']:.0f}"),
-    ]
-    return table(("", "ms a frame"), rows)
-
-
 def bench(result: dict[str, Any]) -> Lines:
     """Of `loquor bench --json`: a table for each number of threads."""
-    lines = []
+    lines, claim, peaks = list[str](), result.get("claim", "tokens/s"), result.get("peak MiB", {})
     for measurement in result["measurements"]:
         subjects = measurement["subjects"]
         first = next(iter(subjects))
         columns = [name for name in subjects[first]["figures"] if not name.endswith("ms/token")]
+        waits = list(subjects[first].get("percentiles", {}))
         rows = []
         for subject, facts in subjects.items():
             cells = [f"{facts['figures'][name]['median']:.4g}" for name in columns]
-            ratio = facts["ratios"].get("tokens/s")
+            cells += [" / ".join(f"{facts['percentiles'][name][p]:.0f}" for p in SHARES) for name in waits]
+            cells += [f"{peaks[subject]:.0f}"] if peaks.get(subject) else []
+            ratio = facts["ratios"].get(claim)
             rows.append((subject, *cells, f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"))
         rounds, threads = measurement["rounds"], measurement["threads"]
         quiet = "" if measurement["was_quiet"] else "; none was quiet"
         lines += [f"{threads} thread{'s' * (threads > 1)}, {rounds} rounds{quiet}:", ""]
-        lines += [*table(("", *columns, f"tokens/s, times {first}"), rows), ""]
+        header = [*columns, *(f"{name}, {' / '.join(SHARES)}" for name in waits), *(["peak, MiB"] if peaks else [])]
+        lines += [*table(("", *header, f"{claim}, times {first}"), rows), ""]
     return lines[:-1]
+
+
+def frame(result: dict[str, Any]) -> Lines:
+    """Of `loquor bench --trace --json`."""
+    rows = []
+    for title, facts in result.items():
+        for part, figures in facts["parts"].items():
+            ms, bound = figures["ms"], figures["bound, ms"]
+            *operators, (_, rest_ms) = figures["operators, ms"].items()
+            most = ", ".join(f"{name} {taken:.1f}" for name, taken in operators[:3])
+            times = f"{ms / bound:.1f}" if bound else ""
+            rows.append((title, part, f"{ms:.1f}", f"{bound:.1f}", times, most, f"{rest_ms:.1f}"))
+    speeds = ", ".join(f"{title} {facts['bandwidth, GB/s']:.1f} GB/s" for title, facts in result.items())
+    header = ("", "part", "ms/frame", "bound, ms", "times", "most of it, ms", "between operators, ms")
+    return [*table(header, rows), "", f"Memory read beside it: {speeds}."]
+
+
+def int8_quality(result: dict[str, Any]) -> Lines:
+    """Of benchmarks/int8_quality.py."""
+    rows = []
+    for row in result["contrasts"]:
+        name, bound = row["name"], result["bounds"].get(row["name"])
+        first, second, apart, low, high = (
+            in_words(name, row[key]) for key in ("first", "second", "difference", "low", "high")
+        )
+        verdict = (
+            "" if bound is None else f"{in_words(name, bound['bound'])}: {'holds' if bound['holds'] else 'missed'}"
+        )
+        rows.append((measure_of(name)[0].label, first, second, f"{apart} ({low} to {high})", verdict))
+    return table((f"{result['sentences']} sentences", "float32", "eight bits", "difference", "bound"), rows)
 
 
 def load_memory(result: list[dict[str, Any]]) -> Lines:

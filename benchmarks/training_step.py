@@ -1,6 +1,6 @@
 """What a step of fine-tuning costs, against a loop that takes one utterance at a time.
 
-    python benchmarks/training_step.py [--subjects embedded,0.5b-float32] [--rounds 5] [--threads 2] [--json FILE]
+    python benchmarks/training_step.py [--subjects embedded,0.5b-float32] [--rounds 3] [--threads 2] [--json FILE]
 
 A step of the recipe realtime-lora: `batch.accumulation` batches of at most `batch.frames` frames, of utterances whose
 lengths are drawn as those of a corpus of short sentences are (median 2.9 s, 95 % below 5.8 s; 14 phonemes, or 4 tokens,
@@ -19,22 +19,38 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from realtime import Subject
 
-from loquor.models.realtime.checkpoint import keys
+from loquor.evaluation.speed.bench import with_random_weights
+from loquor.evaluation.speed.realtime import BRANCHES, PUBLISHED
+from loquor.models.realtime.checkpoint import keys, load_realtime
+from loquor.models.realtime.model import RealtimeModel, RealtimeState
+from loquor.models.realtime.prompt import prefill, voice_state
 from loquor.training.finetune_realtime import Counts, Draws, Example, RealtimeTuning, collate
 from loquor.training.freezing import STRATEGIES
 from loquor.training.lora import add_low_rank
 from loquor.training.order import Order
 from loquor.training.recipes.recipe import read_recipe
 
+EMBEDDED = Path(__file__).resolve().parents[1] / "src/loquor/models/embedded"
 UTTERANCES = 400
 TOKENS_A_SECOND = {"embedded": 14, "0.5b-float32": 4}
 FRAMES_A_SECOND = 7.5
+
+
+def subject(name: str) -> tuple[RealtimeModel, RealtimeState]:
+    """The embedded voice, or random weights of the full size, in float32; and a voice of the length it is used with."""
+    if name == "embedded":
+        model, tokens, frames = load_realtime(EMBEDDED, torch.float32), 1, 0
+    else:
+        model = with_random_weights(partial(RealtimeModel, PUBLISHED, has_encoder=False), torch.float32)
+        tokens, frames = BRANCHES["lm"], BRANCHES["tts_lm"] - BRANCHES["lm"]
+    latents = torch.zeros(1, frames, model.config.latent_size)
+    return model, voice_state(model, prefill(model, torch.arange(tokens)[None], latents, 1))
 
 
 def utterances(name: str, model: Any) -> list[Example]:
@@ -53,14 +69,14 @@ class Step:
 
     def __init__(self, name: str, precision: str) -> None:
         recipe = read_recipe("realtime-lora")
-        subject = Subject(name)
-        self.model, strategy = subject.model, STRATEGIES["lora"]
+        self.model, voice = subject(name)
+        strategy = STRATEGIES["lora"]
         for parameter_name, parameter in self.model.named_parameters():
             if parameter_name.startswith(strategy.full):
                 parameter.data = parameter.data.clone()
                 parameter.requires_grad_(True)
         add_low_rank(self.model, keys(self.model.config, False), strategy.lora, recipe.lora, 0)
-        self.tuning = RealtimeTuning(self.model, subject.voice, recipe.loss)  # type: ignore[arg-type]
+        self.tuning = RealtimeTuning(self.model, voice, recipe.loss)  # type: ignore[arg-type]
         self.model.eval()  # without dropout, so that gradients can be compared
         self.precision = precision
         examples = utterances(name, self.model)
@@ -148,7 +164,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--subjects", default="embedded,0.5b-float32")
     parser.add_argument("--precisions", default="float32,bfloat16")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

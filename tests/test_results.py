@@ -40,6 +40,11 @@ def test_every_result_has_a_name_of_its_own_and_a_command_that_exists(modules):
         assert all((ROOT / name).is_file() for name in result.inputs), result.name
 
 
+@pytest.mark.parametrize("script", sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py")))
+def test_every_script_finds_what_it_imports(script, modules):
+    importlib.import_module(script)
+
+
 @pytest.fixture
 def runner(modules, tmp_path, monkeypatch):
     """The runner in an empty checkout, and a result of its own."""
@@ -98,3 +103,36 @@ def test_speeds_stand_beside_those_they_are_compared_with(modules):
     lines = modules.results_tables.bench({"measurements": [measurement]})
     assert lines[0] == "1 thread, 5 rounds:"
     assert lines[-1] == "| boost | 25 | 2.50 (2.50 to 2.50) |"
+
+
+def test_streams_and_waits_stand_beside_speeds(modules):
+    def facts(rtf, times):
+        percentiles = {"wait, ms": {"p50": 1.0, "p95": 20.4, "p99": 300.0, "count": 9}}
+        spread = {"median": times, "low": times, "high": times}
+        return {"figures": {"rtf": {"median": rtf}}, "ratios": {"rtf": spread}, "percentiles": percentiles}
+
+    subjects = {"torch": facts(1.5, 1.0), "torch, 8 streams": facts(0.5, 0.333)}
+    measurement = {"threads": 2, "rounds": 5, "was_quiet": False, "subjects": subjects}
+    peaks = {"torch": 800.4, "torch, 8 streams": 900.0}
+    lines = modules.results_tables.bench({"claim": "rtf", "peak MiB": peaks, "measurements": [measurement]})
+    assert lines[0] == "2 threads, 5 rounds; none was quiet:"
+    assert lines[2] == "|  | rtf | wait, ms, p50 / p95 / p99 | peak, MiB | rtf, times torch |"
+    assert lines[-1] == "| torch, 8 streams | 0.5 | 1 / 20 / 300 | 900 | 0.33 (0.33 to 0.33) |"
+
+
+def test_a_frame_is_shown_beside_what_its_weights_take(modules):
+    part = {
+        "ms": 40.0,
+        "bound, ms": 10.0,
+        "weights, MB": 300.0,
+        "operators, ms": {"mm": 35.0, "between operators": 5.0},
+    }
+    lines = modules.results_tables.frame({"torch": {"frames": 6, "bandwidth, GB/s": 30.0, "parts": {"decoder": part}}})
+    assert lines[2] == "| torch | decoder | 40.0 | 10.0 | 4.0 | mm 35.0 | 5.0 |"
+
+
+def test_a_bound_that_is_missed_is_seen_in_the_table(modules):
+    row = {"name": "wer", "first": 0.1, "second": 0.13, "difference": 0.03, "low": 0.0, "high": 0.06}
+    bounds = {"wer": {"bound": 0.01, "holds": False, "sure": False}}
+    lines = modules.results_tables.int8_quality({"sentences": 100, "contrasts": [row], "bounds": bounds})
+    assert lines[-1] == "| Word error rate | 10.0 | 13.0 | 3.0 (0.0 to 6.0) | 1.0: missed |"

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from loquor.engine.decoding import GROUP
+from loquor.engine.decoding import GROUP, group_size
 from loquor.engine.realtime import MOST_TO_COME, RealtimeBatch, Stream
 from loquor.engine.request import RealtimeFrame, Sampling
 from loquor.models.codec import StackState
-from loquor.models.realtime.model import RealtimeModel
+from loquor.models.realtime.model import RealtimeModel, RealtimeState
 from loquor.models.realtime.prompt import voice_state
 from loquor.text.tokenizer import Token
 from toy import NEVER, toy_config, toy_model, toy_voice
@@ -30,6 +30,7 @@ class Beside(RealtimeModel):
     def __init__(self) -> None:
         super().__init__(toy_config())
         self.open, self.calls, self.fails = threading.Event(), list[tuple[int, int]](), False
+        self.heard = list[bool]()  # whether text was read in the same pass
         self.open.set()
 
     def decode(self, latents: Tensor, memory: StackState) -> Tensor:
@@ -38,6 +39,10 @@ class Beside(RealtimeModel):
             raise ArithmeticError("the decoder broke")
         self.calls.append((latents.shape[0], latents.shape[1]))
         return super().decode(latents, memory)
+
+    def hear(self, latent: Tensor, state: RealtimeState, *text: Tensor | None) -> Tensor:
+        self.heard.append(bool(text))
+        return super().hear(latent, state, *text)
 
 
 def models(end_bias: float = NEVER) -> tuple[Beside, RealtimeModel]:
@@ -98,12 +103,47 @@ def test_a_stream_has_not_ended_before_its_last_frame_was_handed_out() -> None:
     assert handed[-1][1].finish == stream.finish == "limit"
 
 
-def test_a_first_frame_is_handed_out_by_the_step_that_says_it() -> None:
-    beside, _ = models()
+def test_a_first_frame_is_handed_out_by_the_step_that_says_it_and_fed_back_in_the_next() -> None:
+    beside, _ = models(end_bias=100.0)  # an utterance of one frame
     batch, stream = RealtimeBatch(beside), stream_of(beside, 0, 3)
     batch.join(stream)
-    assert [one for one, _ in batch.step()] == [stream]
-    assert beside.calls == [(1, 1)]
+    ((one, frame),) = batch.step()
+    assert (one, beside.calls, beside.heard) == (stream, [(1, 1)], [])
+    assert (frame.finish, stream.finish, batch.can_speak) == (None, None, True)
+    assert batch.step() == []
+    assert (frame.finish, stream.finish, beside.heard) == ("end", "end", [False])
+
+
+def test_a_text_window_is_read_in_the_pass_that_feeds_the_last_frame_before_it_back() -> None:
+    beside, _ = models()
+    batch, stream = RealtimeBatch(beside), stream_of(beside, 0, 20)
+    stream.feed([Token(9, 5, 6)])
+    batch.join(stream)
+    while batch.streams:
+        batch.step()
+    window = beside.config.speech_window
+    assert beside.heard[: window + 1] == [False] * (window - 1) + [True, False]
+    assert not any(beside.heard[window:])  # all has been read
+
+
+@given(decoded=st.integers(0, 200), streams=st.integers(1, 9))
+def test_a_group_is_no_more_than_a_third_of_what_was_heard_and_streams_share_it(decoded: int, streams: int) -> None:
+    size = group_size(decoded, streams)
+    assert size == 1 or (3 * size <= decoded and size * streams <= GROUP)
+    assert group_size(decoded + 1, streams) >= size >= group_size(decoded, streams + 1)
+
+
+def test_a_group_grows_until_it_is_whole() -> None:
+    assert [group_size(n, 1) for n in (0, 5, 6, 11, 12, 500)] == [1, 1, 2, 2, GROUP, GROUP]
+
+
+def test_frames_are_decoded_in_groups_where_nothing_runs_beside_the_steps_too() -> None:
+    beside, plain = models()
+    beside.is_pipelined = False
+    found, expected = (spoken(model, {0: stream_of(model, 0, 30)})[0] for model in (beside, plain))
+    assert [count for _, count in beside.calls] == [1] * 6 + [2] * 3 + [GROUP] * 4 + [3]  # what is left at the end
+    mine, its = (torch.stack([f.waveform for f in frames]) for frames in (found, expected))
+    torch.testing.assert_close(mine, its, rtol=0, atol=SUM_ORDER)
 
 
 def test_later_frames_that_wait_are_decoded_in_groups_and_never_too_many_wait() -> None:

@@ -6,11 +6,14 @@ import pytest
 import torch
 
 from loquor.errors import ConfigError, InputError
-from loquor.evaluation.speed import protocol, vita
-from loquor.evaluation.speed.bench import with_random_weights
-from loquor.evaluation.speed.machine import core_share, facts
+from loquor.evaluation.speed import protocol, realtime, vita
+from loquor.evaluation.speed.bench import Options, Watch, watched, with_random_weights
+from loquor.evaluation.speed.machine import bandwidth, core_share, facts
+from loquor.evaluation.speed.memory import peak_of
 from loquor.evaluation.speed.models import bench_of_shape
-from loquor.evaluation.speed.protocol import Go, Measurement, Round, Spread, Subject, measure
+from loquor.evaluation.speed.protocol import Go, Measurement, Outcome, Round, Spread, Subject, measure
+from loquor.evaluation.speed.trace import Call, Span, Trace
+from loquor.models import EMBEDDED
 from loquor.models.vita.model import VitaModel
 from loquor.models.vita.schedule import BALANCE, BOOST, SCHEDULES, TURBO, VANILLA
 
@@ -60,7 +63,7 @@ def test_if_none_was_quiet_all_are_counted_and_it_is_said():
 
 def test_subjects_take_turns_after_a_go_to_warm_up(monkeypatch):
     turns = []
-    subjects = [Subject(name, lambda name=name: turns.append(name) or {"rate": 1.0}) for name in "ab"]
+    subjects = [Subject(name, lambda name=name: turns.append(name) or Outcome({"rate": 1.0})) for name in "ab"]
     monkeypatch.setattr(protocol, "core_share", lambda cores: 1.0)
     found = measure(subjects, rounds=2, threads=2)
     assert turns == ["a", "b"] * 3
@@ -71,14 +74,14 @@ def test_disturbed_rounds_are_tried_again_but_not_for_ever(monkeypatch):
     shares = iter([1.0, 0.5, 1.0, 1.0] + [0.5] * 20)
     monkeypatch.setattr(protocol, "core_share", lambda cores: next(shares))
     heard = []
-    found = measure([Subject("a", lambda: {"rate": 1.0})], rounds=3, threads=2, told=heard.append)
+    found = measure([Subject("a", lambda: Outcome({"rate": 1.0}))], rounds=3, threads=2, told=heard.append)
     assert [r.is_quiet for r in found.rounds] == [False, True, False, False, False, False]
     assert heard == list(found.rounds)
 
 
 def test_threads_are_as_many_as_asked_for_and_then_as_before():
     before, seen = torch.get_num_threads(), []
-    measure([Subject("a", lambda: seen.append(torch.get_num_threads()) or {"rate": 1.0})], rounds=1, threads=3)
+    measure([Subject("a", lambda: seen.append(torch.get_num_threads()) or Outcome({"rate": 1.0}))], rounds=1, threads=3)
     assert set(seen) == {3} and torch.get_num_threads() == before
 
 
@@ -91,7 +94,7 @@ def test_the_machine_is_described():
 
 
 def toy():
-    return vita.bench_shape("vita-toy", torch.float32, 28)
+    return vita.bench_shape("vita-toy", Options(torch.float32, 28))
 
 
 def test_random_weights_are_where_they_stay_and_compute():
@@ -103,7 +106,7 @@ def test_random_weights_are_where_they_stay_and_compute():
 
 @pytest.mark.parametrize(("name", "passes"), [("vanilla", 1), ("balance", 3.5), ("boost", 3.5), ("turbo", 11)])
 def test_whole_turns_of_a_schedule_are_counted(name, passes):
-    figures = next(subject for subject in toy().subjects if subject.name == name).go()
+    figures = next(subject for subject in toy().subjects if subject.name == name).go().figures
     assert figures[vita.PASSES] == passes
     assert figures[vita.FIRST_SPAN] > 0
     parts = [figures[part] for part in toy().parts]
@@ -141,10 +144,20 @@ def test_every_go_reads_its_prompt_anew(monkeypatch):
 
 
 def test_parts_are_watched_only_while_they_are_measured():
-    batch = vita.InterleavedBatch(with_random_weights(lambda: VitaModel(vita.SHAPES["vita-toy"].model), torch.float32))
-    with vita._watched(batch, vita.Watch(lambda: 0.0)):
-        assert "read" in vars(batch.model)
-    assert "read" not in vars(batch.model) and "logits" not in vars(batch.head)
+    class Owner:
+        def __init__(self):
+            self.own = len
+
+        def method(self):
+            return "called"
+
+    owner, clock = Owner(), iter(range(9))
+    watch = Watch(lambda: next(clock))
+    with watched(watch, [(owner, "method", "a"), (owner, "own", "b")]):
+        assert (owner.method(), owner.own("four")) == ("called", 4)
+    assert (owner.method(), owner.own("four")) == ("called", 4)
+    assert vars(owner) == {"own": len}
+    assert watch.spent == {"a": 1, "b": 1}
 
 
 def test_plain_decoding_says_a_first_span_as_long_as_that_of_boost():
@@ -154,10 +167,70 @@ def test_plain_decoding_says_a_first_span_as_long_as_that_of_boost():
 
 def test_more_than_the_context_holds_is_an_error():
     with pytest.raises(InputError, match="2000 tokens a go do not fit the context of 1024"):
-        bench_of_shape("vita-toy", None, 2000)
+        bench_of_shape("vita-toy", Options(length=2000))
 
 
 def test_an_unknown_shape_is_an_error_that_names_those_there_are():
     with pytest.raises(ConfigError, match="no shape 'vita-9b'") as error:
-        bench_of_shape("vita-9b", None, 28)
+        bench_of_shape("vita-9b", Options())
     assert "vita-0.5b" in error.value.hint
+
+
+# ---- memory
+
+
+def test_memory_is_what_a_go_holds_not_what_was_held_before():
+    before = torch.zeros(40 * 2**20)  # 160 MiB
+    least = peak_of(Subject("nothing", lambda: Outcome({})))
+    assert len(before)
+    del before
+    most = peak_of(Subject("something", lambda: Outcome({"sum": float(torch.ones(20 * 2**20).sum())})))
+    assert least - 90 < most < least - 70  # 80 MiB in their place
+
+
+# ---- Realtime
+
+
+def test_a_model_speaks_as_it_does_if_it_is_asked_for_nothing():
+    manner = realtime.Manner.of(EMBEDDED)
+    assert (manner.sampling.steps, manner.sampling.guidance) == (8, 2.0)
+    assert min(manner.voice.values()) >= 1
+
+
+def test_more_frames_than_the_context_holds_are_an_error():
+    with pytest.raises(InputError, match=r"take 16\d+ of the context's 8192 positions"):
+        bench_of_shape("realtime-toy", Options(length=9000, backends=("torch",)))
+
+
+# ---- a frame, operator by operator
+
+
+def test_a_frame_is_told_by_its_operators_and_by_what_reading_its_weights_takes():
+    calls = [Call("language model", 0.0, 600.0), Call("language model", 1000.0, 600.0), Call("decoder", 700.0, 100.0)]
+    spans = [
+        Span("language model", "mm", "", 0.0, 500.0, 300.0),
+        Span("language model", "mm", "", 1000.0, 500.0, 300.0),
+        Span("language model", "add", "", 100.0, 200.0, 200.0),
+    ]
+    weights = {
+        "text.0.qkv.weight": 2_000_000,
+        "speech_model.norm.weight": 3_000_000,
+        "end.fc1.weight": 1_000_000,
+        "head.0.down.weight": 1_000_000,
+        "head.modulation.weight": 500_000,
+        "head.time.fc1": 7_000_000,
+        "codec.decoder.stem.weight": 4_000_000,
+        "codec.encoder.stem.weight": 9_000_000,
+        "embedding": 50_000_000,
+    }
+    trace = Trace("toy", 2, calls, spans, weights, steps=5, bandwidth=2e9)
+    assert trace.ms("language model") == 0.6
+    assert trace.kinds("language model") == pytest.approx({"mm": 0.3, "add": 0.1, "between operators": 0.2})
+    assert trace.megabytes("language model") == 2 / 2 + 3 + 1  # a text window in two frames, a pass for each frame
+    assert trace.megabytes("latents") == 5 * 1 + 0.5
+    assert trace.megabytes("decoder") == 4 / 2  # two frames in one call
+    assert trace.bound_ms("decoder") == pytest.approx(1.0)
+
+
+def test_memory_is_read_at_a_speed_that_memory_has():
+    assert 1e8 < bandwidth() < 1e12

@@ -35,9 +35,9 @@ class Watched(RealtimeModel):
         super().read(ids, state, lengths)
         self.text_at += range(before, int(state.speech.length))
 
-    def hear(self, latent: Tensor, state: RealtimeState) -> Tensor:
+    def hear(self, latent: Tensor, state: RealtimeState, *text: Tensor | None) -> Tensor:
         self.speech_at.append(int(state.speech.length))
-        return super().hear(latent, state)
+        return super().hear(latent, state, *text)
 
 
 def watched(text_window: int, speech_window: int) -> Watched:
@@ -55,11 +55,22 @@ def speak(
     stream = Stream(voice_state(model, tensors), Sampling(steps=1, seed=frames))
     stream.feed([Token(i, 0, 0) for i in ids])
     stream.text_closed = True
-    batch, spoken = RealtimeBatch(model), []
+    batch, spoken = Until(model, frames), []
     batch.join(stream)
-    while batch.streams and len(spoken) < frames:
+    while batch.streams:
         spoken += [frame for _, frame in batch.step()]
     return spoken
+
+
+class Until(RealtimeBatch):
+    """Its streams end after so many frames, if the model does not end them earlier."""
+
+    def __init__(self, model: RealtimeModel, frames: int) -> None:
+        super().__init__(model)
+        self.frames = frames
+
+    def _ending(self, stream: Stream, end_logit: float) -> str | None:
+        return super()._ending(stream, end_logit) or ("limit" if stream.frames == self.frames else None)
 
 
 @given(
@@ -80,9 +91,9 @@ def test_the_layout_of_training_is_the_engine_s_order_of_windows(
 
     assert layout.text[:prompt] == list(range(prompt))
     assert layout.speech == model.speech_at
-    read = len(model.text_at)  # the engine reads a window only when it is about to speak
+    read = len(model.text_at)  # the engine reads a window with the last frame before it
     assert layout.text[prompt : prompt + read] == model.text_at
-    assert read == min(tokens, -(-frames // speech_window) * text_window)
+    assert read == min(tokens, (frames // speech_window + 1) * text_window)
     assert sorted(layout.text + layout.speech) == list(range(prompt + tokens + frames))
 
 

@@ -18,6 +18,7 @@ import torch
 
 import loquor
 from loquor.audio import pcm16
+from loquor.engine.decoding import GROUP
 from loquor.engine.speaker import Speaker
 from loquor.server import running as running_module
 from loquor.server.keys import ANONYMOUS
@@ -117,7 +118,7 @@ def test_a_slow_reader_holds_only_its_own_stream(
     for _ in range(2):  # others speak as if it were not there, and it stands
         reply = running.client().audio.speech.create(model="toy", voice="Toy", input="Hello.", response_format="pcm")
         assert len(reply.content) >= 2 * HOP
-    assert stream.frames == stands_at and lane.events.qsize() == room
+    assert stream.frames == stands_at and room <= lane.events.qsize() < room + GROUP  # groups are handed out whole
     heard = torch.frombuffer(bytearray(read_all(slow)), dtype=torch.int16)  # it goes on where it stood
     assert len(heard) == len(whole) > 2 * stands_at * HOP
     assert (heard / 32767 - whole.clamp(-1, 1)).abs().max() < CLOSE

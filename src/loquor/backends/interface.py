@@ -51,8 +51,11 @@ class RealtimeBackend(Protocol):
     def read(self, ids: Tensor, state: RealtimeState, lengths: Tensor | None = None) -> None:
         """Take a text window [B, T] into `state`; `lengths` [B] are the real tokens of each row, at least one."""
 
-    def hear(self, latent: Tensor, state: RealtimeState) -> Tensor:
-        """Feed back a spoken frame [B, D]. Gives the end logits [B]."""
+    def hear(
+        self, latent: Tensor, state: RealtimeState, ids: Tensor | None = None, lengths: Tensor | None = None
+    ) -> Tensor:
+        """Feed back a spoken frame [B, D], and then, where there are `ids`, take the next text window as `read` does,
+        which may cost less than both. Gives the end logits [B] of the frame."""
 
     def decode(self, latents: Tensor, memory: StackState) -> Tensor:
         """Frames [B, N, D] to their samples [B, N * hop], continuing the decoder's memory."""

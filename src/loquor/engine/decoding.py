@@ -1,7 +1,7 @@
 """From latents to sound: the last stage, which nothing else waits for, so it may have a core and a queue of its own.
 
-A stream's first frame is decoded before all others and alone: somebody waits for it. Of those behind it the decoder
-takes up to GROUP at once, which costs less than one by one. Order and memory are each stream's own.
+A stream's first frame is decoded before all others and alone: somebody waits for it. Those behind it gather, as a group
+costs less than its frames one by one; see `group_size`. Order and memory are each stream's own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,24 @@ from torch import Tensor
 from loquor.backends.interface import RealtimeBackend
 from loquor.models.codec import StackState
 
-GROUP = 2  # frames of a stream in one call, at most: as many are lost when it is cancelled
+GROUP = 4  # frames in one call for a stream, at most: as many are lost when it is cancelled
+LEAD = 3  # times its size: the frames that have been decoded when a group begins
+
+
+def group_size(decoded: int, streams: int) -> int:
+    """How many frames of a stream that has `decoded` frames gather to be decoded at once, beside other streams.
+
+    A group is heard only when its last frame has been said, so it may not be larger than what the listener has in hand
+    by then. That follows from the frames said: a third of these, in powers of two, leaves no gap as long as a frame
+    takes three quarters of its own length or less; a slower model would leave gaps without groups too, and has fewer
+    with them. Clocks have no say, so the same request is made of the same calls every time. Streams that share a call
+    share what a group gains, and together they shall not hold up a newcomer's first frame: they divide GROUP.
+    """
+    most = max(1, GROUP // streams)
+    size = 1
+    while 2 * size <= most and LEAD * 2 * size <= decoded:
+        size *= 2
+    return size
 
 
 class Decoded(Protocol):
@@ -27,6 +44,7 @@ class Decoded(Protocol):
 
     cancelled: bool
     memory: StackState | None  # the decoder's; None: it has made no sound
+    decoded: int  # frames
 
 
 @dataclass(eq=False)
@@ -46,6 +64,7 @@ class DecodingStage:
         self._pool = ThreadPoolExecutor(1, "loquor-decoder") if backend.is_pipelined else None
         self._lock = threading.Lock()  # of what waits
         self._waiting: deque[Job] = deque()
+        self._hurried: set[Decoded] = set()  # streams whose frames gather no longer
         self._together: list[Decoded] = []  # streams whose memories are rows of
         self._memory: StackState | None = None
 
@@ -54,6 +73,25 @@ class DecodingStage:
         jobs = [Job(stream, latent) for stream, latent in zip(streams, latents, strict=True)]
         with self._lock:
             self._waiting.extend(jobs)
+            self._hurried.difference_update(streams)
+        self._start()
+        return [job.sound for job in jobs]
+
+    def flush(self, streams: Iterable[Decoded]) -> None:
+        """Decode what has gathered of `streams`, to which nothing comes now."""
+        with self._lock:
+            waiting = {job.stream for job in self._waiting}
+            self._hurried = waiting.intersection(streams)
+        if self._hurried:
+            self._start()
+
+    def clear(self) -> None:
+        """Drop what is not yet being decoded."""
+        with self._lock:
+            _drop(self._waiting)
+            self._waiting.clear()
+
+    def _start(self) -> None:
         if self._pool:
             try:
                 self._pool.submit(self._work)
@@ -62,10 +100,9 @@ class DecodingStage:
                 self._pool = None
         if not self._pool:
             self._work()
-        return [job.sound for job in jobs]
 
     def _work(self) -> None:
-        """Decode until nothing waits."""
+        """Decode until nothing that waits is due."""
         while group := self._take():
             try:
                 sounds = self._decode(group)
@@ -80,17 +117,27 @@ class DecodingStage:
     def _take(self) -> list[list[Job]]:
         """What is decoded next: equally many frames of some streams."""
         with self._lock:
+            _drop([job for job in self._waiting if job.stream.cancelled])
+            self._waiting = deque(job for job in self._waiting if not job.stream.cancelled)
+            of: dict[Decoded, list[Job]] = {}
             for job in self._waiting:
-                if job.stream.cancelled:
-                    job.sound.cancel()
-            self._waiting = deque(job for job in self._waiting if not job.sound.cancelled())
-            of: dict[int, list[Job]] = {}
-            for job in self._waiting:
-                of.setdefault(id(job.stream), []).append(job)
-            group = _firsts(of.values()) or _longest(of.values())
+                of.setdefault(job.stream, []).append(job)
+            group = _firsts(of.values()) or self._due(of)
             taken = {job for jobs in group for job in jobs}
             self._waiting = deque(job for job in self._waiting if job not in taken)
+            for jobs in group:
+                jobs[0].stream.decoded += len(jobs)
             return group
+
+    def _due(self, of: dict[Decoded, list[Job]]) -> list[list[Job]]:
+        """The group of the stream that has waited longest of those that have gathered one, and those of all that have
+        as many frames."""
+        found = list[list[Job]]()
+        for stream, jobs in of.items():
+            size = group_size(stream.decoded, len(of))
+            if len(jobs) >= size or stream in self._hurried:
+                found.append(jobs[:size])
+        return [jobs for jobs in found if len(jobs) == len(found[0])]
 
     def _decode(self, group: Sequence[Sequence[Job]]) -> Tensor:
         """Sounds [B, N * hop] of N frames of B streams."""
@@ -113,7 +160,8 @@ def _firsts(waiting: Iterable[list[Job]]) -> list[list[Job]]:
     return [jobs[:1] for jobs in waiting if jobs[0].stream.memory is None]
 
 
-def _longest(waiting: Iterable[list[Job]]) -> list[list[Job]]:
-    """The frames of the stream that has waited longest, up to GROUP, and those of all that have as many."""
-    heads = [jobs[:GROUP] for jobs in waiting]
-    return [jobs for jobs in heads if len(jobs) == len(heads[0])]
+def _drop(jobs: Iterable[Job]) -> None:
+    """Whoever waits for these need not wait any longer."""
+    for job in jobs:
+        if job.sound.cancel():
+            job.sound.set_running_or_notify_cancel()

@@ -36,6 +36,7 @@ class Choices:
     device: str = "cpu"
     dtype: str | None = None
     adapter: tuple[str, ...] = ()
+    backend: str = "torch"  # or openvino, of Realtime models
 
     @property
     def is_listener(self) -> bool:

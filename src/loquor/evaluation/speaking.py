@@ -55,7 +55,7 @@ class LoadedModel:
 
     def __init__(self, choices: Choices) -> None:
         self._choices = choices
-        self._model = load(choices.model, choices.device, choices.dtype, choices.adapter, backend="torch")
+        self._model = load(choices.model, choices.device, choices.dtype, choices.adapter, backend=choices.backend)
         self._is_warm = False
 
     def perform(self, item: Item) -> Performed:

@@ -85,31 +85,41 @@ class OpenVinoRealtime:
 
     def read(self, ids: Tensor, state: RealtimeState, lengths: Tensor | None = None) -> None:
         """Take a text window [B, T] into `state`; `lengths` [B] are the real tokens of each row, at least one."""
-        lengths = torch.full_like(ids[:, 0], ids.shape[1]) if lengths is None else lengths
+        lengths = _whole(ids) if lengths is None else lengths
+        self._upper(self._lower(ids, state, lengths), lengths, state)
+
+    def hear(
+        self, latent: Tensor, state: RealtimeState, ids: Tensor | None = None, lengths: Tensor | None = None
+    ) -> Tensor:
+        """Feed back a spoken frame [B, D], both branches in one pass, and `ids`, where there are any, behind it in the
+        same pass. Gives the end logits [B] of the frame."""
+        self._connector.give("latents", latent.contiguous())
+        self._connector.run()
+        frame = self._connector.result("embedded")[:, None].clone()
+        x, taken = frame, torch.ones(len(latent), dtype=torch.long)
+        if ids is not None:
+            lengths = _whole(ids) if lengths is None else lengths
+            x, taken = torch.cat([frame, self._lower(ids, state, lengths)], 1), taken + lengths
+        self._upper(x, taken, state, negative=frame)
+        return self._speech.result("end")[:, 0, 0].clone()
+
+    def _lower(self, ids: Tensor, state: RealtimeState, lengths: Tensor) -> Tensor:
+        """The text window as inputs of the upper layers [B, T, H]."""
         self._feed(self._text, "text", self._embedding[ids].float(), state.text)
         self._text.run()
         _remember(self._text.result("text.new"), state.text, lengths)
-        self._feed(self._speech, "speech", self._text.result("hidden").clone(), state.speech)
-        self._feed(self._speech, "negative", *self._nobody)
+        return self._text.result("hidden").clone()
+
+    def _upper(self, x: Tensor, lengths: Tensor, state: RealtimeState, negative: Tensor | None = None) -> None:
+        """Take inputs [B, T, H], of which `lengths` [B] are real, and one [B, 1, H] into the negative branch."""
+        self._feed(self._speech, "speech", x, state.speech)
+        self._feed(self._speech, "negative", *(self._nobody if negative is None else (negative, state.negative)))
         self._speech.run()
         _remember(self._speech.result("speech.new"), state.speech, lengths)
-        hidden = self._speech.result("speech.hidden")
-        state.condition.copy_(hidden[torch.arange(len(ids)), lengths - 1])
-
-    def hear(self, latent: Tensor, state: RealtimeState) -> Tensor:
-        """Feed back a spoken frame [B, D]: both branches in one pass. Gives the end logits [B]."""
-        self._connector.give("latents", latent.contiguous())
-        self._connector.run()
-        x, ones = self._connector.result("embedded")[:, None].clone(), torch.ones(len(latent), dtype=torch.long)
-        branches = {"speech": state.speech, "negative": state.negative}
-        for name, cache in branches.items():
-            self._feed(self._speech, name, x, cache)
-        self._speech.run()
-        for name, cache in branches.items():
-            _remember(self._speech.result(f"{name}.new"), cache, ones)
-        state.condition.copy_(self._speech.result("speech.hidden")[:, 0])
-        state.negative_condition.copy_(self._speech.result("negative.hidden")[:, 0])
-        return self._speech.result("end")[:, 0, 0].clone()
+        state.condition.copy_(self._speech.result("speech.hidden")[torch.arange(len(x)), lengths - 1])
+        if negative is not None:
+            _remember(self._speech.result("negative.new"), state.negative, torch.ones_like(lengths))
+            state.negative_condition.copy_(self._speech.result("negative.hidden")[:, 0])
 
     def decode(self, latents: Tensor, memory: StackState) -> Tensor:
         """Frames [B, N, D] to their samples [B, N * hop], continuing the decoder's memory."""
@@ -129,6 +139,11 @@ class OpenVinoRealtime:
         for i, layer in enumerate(cache.layers):
             graph.give(f"{name}.{i}.keys", layer.keys)
             graph.give(f"{name}.{i}.values", layer.values)
+
+
+def _whole(ids: Tensor) -> Tensor:
+    """The lengths of windows [B, T] without padding."""
+    return torch.full_like(ids[:, 0], ids.shape[1])
 
 
 def _zeros(t: Tensor) -> Tensor:
@@ -152,7 +167,7 @@ class LatentGraph:
     def __init__(self, weights: Weights, config: RealtimeConfig, plan: SolverPlan) -> None:
         self._weights, self._config, self._plan = weights, config.head, plan
         self._times = _time_embeddings(weights, config.hidden_size, plan.timesteps)
-        self._passes = {True: self._made(is_guided=True)}
+        self._passes = {is_guided: self._made(is_guided) for is_guided in (True, False)}
 
     def __call__(
         self,
@@ -162,7 +177,7 @@ class LatentGraph:
         step_noise: Tensor | None = None,
     ) -> Tensor:
         """Latents [n, D] from condition [n, H], start_noise [n, D] and step_noise [N, n, D]."""
-        graph = self._pass(guidance is not None)
+        graph = self._passes[guidance is not None]
         graph.give("noise", start_noise.contiguous())
         graph.give("conditions", torch.cat([condition, guidance.negative]) if guidance else condition)
         if guidance:
@@ -171,11 +186,6 @@ class LatentGraph:
             graph.give("fresh", step_noise.contiguous())
         graph.run()
         return graph.result("latents").clone()
-
-    def _pass(self, is_guided: bool) -> Pass:
-        if is_guided not in self._passes:
-            self._passes[is_guided] = self._made(is_guided)
-        return self._passes[is_guided]
 
     def _made(self, is_guided: bool) -> Pass:
         return Pass(head.sampler(self._weights, self._config, self._plan, self._times, is_guided))

@@ -13,7 +13,7 @@ import platformdirs
 from loquor.checkpoints import write_text
 from loquor.errors import CheckpointError
 
-VERSION = 1  # of weights and graphs; a higher one makes all files again
+VERSION = 2  # of weights and graphs; a higher one makes all files again
 READ_BYTES = 2**22
 
 

@@ -19,7 +19,7 @@ from loquor.models.realtime.model import RealtimeConfig, RealtimeState
 
 WINDOWS, FRAMES = 2, 3  # text windows, and frames after each
 STEPS, GUIDANCE = 2, 1.5
-PASSES = ("read", "draw", "hear", "decode")
+PASSES = ("read", "draw", "hear", "end", "decode")
 
 Outcome = Mapping[str, Tensor]  # of each pass, [frames or windows, ...]
 
@@ -60,7 +60,7 @@ def outcome(backend: RealtimeBackend, given: Outcome | None = None) -> dict[str,
             found["draw"].append(latent[0])
             heard = latent if given is None else given["draw"][frame, None]
             found["decode"].append(backend.decode(heard[:, None], memory)[0])
-            backend.hear(heard, state)
+            found["end"].append(backend.hear(heard, state)[0])
             found["hear"].append(torch.cat([state.condition[0], state.negative_condition[0]]))
     return {name: torch.stack(rows).float() for name, rows in found.items()}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+READ_BYTES, READ_TIMES = 2**28, 8  # far more than any cache holds
 WORK_BYTES, WORK_TIMES = 2**20, 40  # what a core is given to do: about 30 ms, and nothing of it in memory
 
 
@@ -34,6 +35,17 @@ def core_share(cores: int) -> float:
         began = time.perf_counter()
         list(pool.map(_work, range(cores)))
         return min(1.0, alone / (time.perf_counter() - began))
+
+
+def bandwidth() -> float:
+    """Bytes a second that torch, with as many threads as it has, reads of memory: the best of some passes."""
+    numbers = torch.ones(READ_BYTES // 4)
+    times = []
+    for _ in range(READ_TIMES):
+        began = time.perf_counter()
+        numbers.sum()
+        times.append(time.perf_counter() - began)
+    return READ_BYTES / min(times)
 
 
 def _work(_: int) -> None:

@@ -11,9 +11,11 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from loquor.evaluation.speed.machine import core_share, load_average
@@ -21,16 +23,27 @@ from loquor.evaluation.speed.machine import core_share, load_average
 MOST_WALL = 1.1  # times the processor's time, of a go with one thread
 LEAST_SHARE = 0.95  # of what cores do alone, side by side
 TRIES = 2  # rounds for each that is asked for
+SHARES = (50, 95, 99)  # percentiles that are told
 
 Figures = Mapping[str, float]
+Samples = Mapping[str, Sequence[float]]
+
+
+class Outcome(NamedTuple):
+    """What a go gives: figures, and what there was many a time, such as waits. Names say the unit."""
+
+    figures: Figures
+    samples: Samples = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What takes turns with others: one go gives figures, whose names say the unit."""
+    """What takes turns with others. It runs on `backend`, and is compared with `than`, or with the first of all."""
 
     name: str
-    go: Callable[[], Figures]
+    go: Callable[[], Outcome]
+    backend: str = "torch"
+    than: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,7 @@ class Go:
     figures: Figures
     wall_s: float
     cpu_s: float  # of all threads of the process
+    samples: Samples = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,9 +88,10 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True)
 class Measurement:
-    """All rounds with one number of threads; the first subject is what the others are compared with."""
+    """All rounds with one number of threads. `than` says what a subject is compared with, if not with the first."""
 
     rounds: tuple[Round, ...]
+    than: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def quiet(self) -> tuple[Round, ...]:
@@ -98,9 +113,14 @@ class Measurement:
     def figure(self, subject: str, name: str) -> Spread:
         return Spread.of(r.goes[subject].figures[name] for r in self.counted)
 
+    def samples(self, subject: str) -> dict[str, list[float]]:
+        """Of all rounds together, by name."""
+        names = self.rounds[0].goes[subject].samples
+        return {name: [value for r in self.counted for value in r.goes[subject].samples[name]] for name in names}
+
     def ratio(self, subject: str, name: str) -> Spread | None:
-        """A figure by that of the first subject, round by round; None where there is nothing to compare."""
-        first = self.subjects[0]
+        """A figure by that of the subject it is compared with, round by round; None where that has none."""
+        first = self.than.get(subject) or self.subjects[0]
         pairs = [(r.goes[subject].figures[name], r.goes[first].figures.get(name)) for r in self.counted]
         found = [mine / its for mine, its in pairs if its]
         return Spread.of(found) if len(found) == len(pairs) else None
@@ -120,7 +140,14 @@ class Measurement:
     def _facts(self, subject: str) -> dict[str, Any]:
         names = self.names(subject)
         ratios = {name: found._asdict() for name in names if (found := self.ratio(subject, name))}
-        return {"figures": {name: self.figure(subject, name)._asdict() for name in names}, "ratios": ratios}
+        facts = {"figures": {name: self.figure(subject, name)._asdict() for name in names}, "ratios": ratios}
+        return facts | {"percentiles": {name: percentiles(found) for name, found in self.samples(subject).items()}}
+
+
+def percentiles(samples: Sequence[float]) -> dict[str, float]:
+    """p50, p95 and p99 of so many samples."""
+    found = np.percentile(samples, SHARES).tolist()
+    return {f"p{share}": value for share, value in zip(SHARES, found, strict=True)} | {"count": len(samples)}
 
 
 def _as_dict(r: Round) -> dict[str, Any]:
@@ -145,7 +172,7 @@ def measure(
             told(found[-1])
     finally:
         torch.set_num_threads(before)
-    return Measurement(tuple(found))
+    return Measurement(tuple(found), {subject.name: subject.than for subject in subjects if subject.than})
 
 
 def _round(subjects: Sequence[Subject], threads: int) -> Round:
@@ -160,5 +187,5 @@ def _round(subjects: Sequence[Subject], threads: int) -> Round:
 
 def _go(subject: Subject) -> Go:
     wall, cpu = time.perf_counter(), time.process_time()
-    figures = subject.go()
-    return Go(figures, time.perf_counter() - wall, time.process_time() - cpu)
+    figures, samples = subject.go()
+    return Go(figures, time.perf_counter() - wall, time.process_time() - cpu, samples)

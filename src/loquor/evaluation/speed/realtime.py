@@ -1,44 +1,51 @@
-"""How much faster than real time Realtime models speak, by backend, text windows included, alone and eight at once.
+"""How much faster than real time Realtime models speak, by backend, text windows included, alone and several at once.
 
-Every go continues a voice of the published length and reads a window of text before every window of speech; no stream
-ends by itself, whatever its weights say. Backends take turns in one process: torch with as many threads as are asked
-for, OpenVINO with one for each stage, and its decoder beside the other passes where there is more than one.
+Every go continues a voice, the model's own or one of the published length, and reads a window of text before every
+window of speech; no stream ends by itself, whatever its weights say. Backends take turns in one process: torch with as
+many threads as are asked for, OpenVINO with one for each stage, and its decoder beside the other passes where there is
+more than one. A wait is the time between two pieces of a stream's sound.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import wait
-from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from loquor.backends.interface import RealtimeBackend
+from loquor.configs import read_json
 from loquor.engine.backend import require_openvino
 from loquor.engine.realtime import RealtimeBatch, Stream
 from loquor.engine.request import Sampling
-from loquor.errors import ConfigError
-from loquor.evaluation.speed.bench import Bench, Watch, with_random_weights
-from loquor.evaluation.speed.protocol import Figures, Subject
+from loquor.engine.speaker import DEFAULTS_FILE
+from loquor.errors import ConfigError, InputError
+from loquor.evaluation.speed.bench import Bench, Options, Watch, watched, with_random_weights
+from loquor.evaluation.speed.protocol import Outcome, Subject
+from loquor.evaluation.speed.trace import DECODER, LANGUAGE_MODEL, LATENTS
+from loquor.evaluation.speed.trace import PARTS as TRACED
 from loquor.models.codec import CodecConfig
-from loquor.models.connector import LatentScale
 from loquor.models.realtime.checkpoint import load_realtime
 from loquor.models.realtime.model import RealtimeConfig, RealtimeModel, RealtimeState
 from loquor.nn.diffusion_head import DiffusionHeadConfig
 from loquor.nn.qwen2 import Qwen2Config
 from loquor.text.tokenizer import Token
+from loquor.voices.catalogue import catalogue, find_voice
+from loquor.voices.voice import Voice
 
-VOICE_TEXT, VOICE_SPEECH, VOICE_NEGATIVE = 74, 251, 1  # positions of a published voice
-SAMPLING = Sampling(guidance=1.5, steps=5)
+BRANCHES = {"lm": 74, "tts_lm": 251, "neg_tts_lm": 1}  # positions of a published voice
+PUBLISHED_SAMPLING = Sampling(guidance=1.5, steps=5)
 SAMPLE_RATE_HZ = 24_000
-COMPANY = 8  # streams at once
-RTF, MS, CPU_MS, FIRST = "rtf", "ms/frame", "cpu ms/frame", "first audio, ms"
-PARTS = {"read": "text windows", "draw": "latents", "hear": "upper layers", "decode": "decoder"}
+STREAMS = (1, 2, 4, 8)
+RTF, MS, CPU_MS, FIRST, WAIT = "rtf", "ms/frame", "cpu ms/frame", "first audio, ms", "wait, ms"
+PARTS = {"read": LANGUAGE_MODEL, "hear": LANGUAGE_MODEL, "sampler": LATENTS, "decode": DECODER}  # by what is called
 BACKENDS = ("torch", "openvino")
 
 PUBLISHED = RealtimeConfig(
@@ -69,52 +76,86 @@ TOY = RealtimeConfig(
 SHAPES = {"realtime-0.5b": PUBLISHED, "realtime-toy": TOY}
 
 
-def bench_shape(name: str, dtype: torch.dtype | None, frames: int, backends: Sequence[str]) -> Bench:
-    """A shape with random weights, in torch in bfloat16 unless another type is wanted."""
-    return _bench(_random(SHAPES[name], dtype or torch.bfloat16), frames, backends, {"shape": name})
+@dataclass(frozen=True)
+class Manner:
+    """How a model is made to speak."""
+
+    sampling: Sampling = PUBLISHED_SAMPLING
+    voice: Mapping[str, int] = field(default_factory=lambda: BRANCHES)  # positions of its branches
+
+    @classmethod
+    def of(cls, folder: Path) -> Manner:
+        """As the model in `folder` speaks if it is asked for nothing: its own voice, guidance and steps."""
+        path, voices = folder / DEFAULTS_FILE, catalogue(folder)
+        own = read_json(path) if path.is_file() else {}
+        sampling = replace(PUBLISHED_SAMPLING, **{name: own[name] for name in ("guidance", "steps") if name in own})
+        if not voices:
+            return cls(sampling)
+        voice = Voice.open(find_voice(own["voice"], voices) if "voice" in own else next(iter(voices.values())))
+        return cls(sampling, {branch: voice.length(branch) for branch in BRANCHES})
 
 
-def bench_folder(folder: Path, dtype: torch.dtype | None, frames: int, backends: Sequence[str]) -> Bench:
+def bench_shape(name: str, options: Options) -> Bench:
+    """A shape with random weights."""
+    return _bench(*model_of_shape(name, options), options, {"shape": name})
+
+
+def bench_folder(folder: Path, options: Options) -> Bench:
     """The model in `folder`."""
-    return _bench(load_realtime(folder, dtype), frames, backends, {"model": str(folder)})
+    return _bench(*model_in(folder, options), options, {"model": str(folder)})
 
 
-def _random(config: RealtimeConfig, dtype: torch.dtype) -> RealtimeModel:
-    def build() -> RealtimeModel:
-        model = RealtimeModel(config, has_encoder=False)
-        model.latent_scale = LatentScale()
-        del model.latent_scale._buffers["scale"], model.latent_scale._buffers["bias"]
-        return model
-
-    model = with_random_weights(build, dtype)
-    model.latent_scale.register_buffer("scale", torch.ones(()))
-    model.latent_scale.register_buffer("bias", torch.zeros(()))
-    return model
+def model_in(folder: Path, options: Options) -> tuple[RealtimeModel, Manner]:
+    """The model in `folder`, as `loquor.load` has it on a processor: in float32 unless another type is wanted."""
+    return load_realtime(folder, options.dtype or torch.float32), Manner.of(folder)
 
 
-def _bench(model: RealtimeModel, frames: int, backends: Sequence[str], what: dict[str, object]) -> Bench:
-    chosen = backends or [name for name in BACKENDS if name == "torch" or find_spec(name)]
+def model_of_shape(name: str, options: Options) -> tuple[RealtimeModel, Manner]:
+    """One with random weights, in bfloat16 unless another type is wanted."""
+    build = partial(RealtimeModel, SHAPES[name], has_encoder=False)
+    return with_random_weights(build, options.dtype or torch.bfloat16), Manner()
+
+
+def _bench(model: RealtimeModel, manner: Manner, options: Options, what: dict[str, object]) -> Bench:
+    subjects, scaling = list[Subject](), dict[str, dict[int, str]]()
+    for backend, title in titles(model, options).items():
+        runs = Runs(model if backend == "torch" else optimised(model, tensors_of(model)), manner, options.length)
+        scaling[title] = {n: title if n == 1 else f"{title}, {n} streams" for n in options.streams or STREAMS}
+        subjects += [Subject(name, partial(runs.go, n), backend) for n, name in scaling[title].items()]
+    count = sum(p.numel() for name, p in model.named_parameters() if not name.startswith("codec.encoder."))
+    settings = {**what, "parameters": count, "frames": options.length}
+    parts = [_part(name) for name in TRACED]
+    return Bench(
+        subjects=subjects,
+        claim=RTF,
+        columns=[RTF, MS, CPU_MS, FIRST, *parts],
+        parts=parts,
+        settings={**settings, "steps": manner.sampling.steps, "guidance": manner.sampling.guidance},
+        scaling=scaling,
+    )
+
+
+def titles(model: RealtimeModel, options: Options) -> dict[str, str]:
+    """The backends that are wanted, or all there are, and how they compute; ConfigError for an unknown one."""
+    chosen = options.backends or [name for name in BACKENDS if name == "torch" or find_spec(name)]
     if unknown := [name for name in chosen if name not in BACKENDS]:
         raise ConfigError(f"backend {unknown[0]!r} is unknown", hint=f"one of {', '.join(BACKENDS)}")
-    subjects = []
     dtype = str(model.types.weight.dtype).removeprefix("torch.")
-    for name in chosen:
-        runs = Runs(model if name == "torch" else _optimised(model), frames)
-        title = f"torch {dtype}" if name == "torch" else "openvino int8"
-        subjects.append(Subject(title, partial(runs.go, 1)))
-        subjects.append(Subject(f"{title}, {COMPANY} streams", partial(runs.go, COMPANY)))
-    count = sum(p.numel() for name, p in model.named_parameters() if not name.startswith("codec.encoder."))
-    settings = {**what, "parameters": count, "frames": frames, "steps": SAMPLING.steps, "guidance": SAMPLING.guidance}
-    parts = [_part(name) for name in PARTS.values()]
-    return Bench(subjects=subjects, claim=RTF, columns=[RTF, MS, CPU_MS, FIRST, *parts], parts=parts, settings=settings)
+    return {name: f"torch {dtype}" if name == "torch" else "openvino int8" for name in chosen}
 
 
-def _optimised(model: RealtimeModel) -> RealtimeBackend:
+def tensors_of(model: RealtimeModel) -> dict[str, Tensor]:
+    """What OpenVINO runs it with."""
     require_openvino()
-    from loquor.backends.openvino.backend import OpenVinoRealtime
     from loquor.backends.openvino.weights import weights_of
 
-    return OpenVinoRealtime(model.config, {name: t.contiguous() for name, t in weights_of(model)})
+    return {name: tensor.contiguous() for name, tensor in weights_of(model)}
+
+
+def optimised(model: RealtimeModel, tensors: Mapping[str, Tensor]) -> RealtimeBackend:
+    from loquor.backends.openvino.backend import OpenVinoRealtime
+
+    return OpenVinoRealtime(model.config, tensors)
 
 
 class Endless(RealtimeBatch):
@@ -127,77 +168,81 @@ class Endless(RealtimeBatch):
 class Runs:
     """A backend, and what it is made to say."""
 
-    def __init__(self, backend: RealtimeBackend, frames: int) -> None:
-        self.backend, self.frames = backend, frames
+    def __init__(self, backend: RealtimeBackend, manner: Manner, frames: int) -> None:
+        self.backend, self.manner, self.frames = backend, manner, frames
         self.is_torch = isinstance(backend, RealtimeModel)
         self.batches: dict[bool, Endless] = {}
-        self.voice = _voice(backend)
+        self.voice = _voice(backend, manner.voice)
+        config = backend.config
+        self.windows = frames // config.speech_window + 2
+        longest, context = self.windows * (config.text_window + config.speech_window), config.speech
+        if (needed := manner.voice["tts_lm"] + longest) > context.max_position_embeddings:
+            raise InputError(
+                f"{frames} frames a go take {needed} of the context's {context.max_position_embeddings} positions",
+                hint="give a smaller --length",
+            )
 
-    def go(self, count: int) -> Figures:
+    def go(self, count: int) -> Outcome:
         """So many streams say their frames."""
         threads = torch.get_num_threads()
-        batch = self._batch(is_pipelined=threads > 1)
+        batch = self.batch(is_pipelined=threads > 1)
         if not self.is_torch:
             torch.set_num_threads(1)
         try:
             return self._go(batch, count)
         finally:
             torch.set_num_threads(threads)
-            wait([one.sound for one in batch.said])  # or the next go would have them beside it
+            sounds = [one.sound for one in batch.said]
             batch.clear()
+            wait(sounds)  # what is being decoded, or the next go would have it beside it
 
-    def _batch(self, is_pipelined: bool) -> Endless:
+    def batch(self, is_pipelined: bool) -> Endless:
         if is_pipelined not in self.batches:
             if not self.is_torch:
                 self.backend.is_pipelined = is_pipelined  # type: ignore[misc]
             self.batches[is_pipelined] = Endless(self.backend)
-            self.batches[is_pipelined].prepare(SAMPLING)
+            self.batches[is_pipelined].prepare(self.manner.sampling)
         return self.batches[is_pipelined]
 
-    def _go(self, batch: Endless, count: int) -> Figures:
-        config, watch = self.backend.config, Watch(time.perf_counter)
-        windows = self.frames // config.speech_window + 2
+    def _go(self, batch: Endless, count: int) -> Outcome:
+        config, watch, clock = self.backend.config, Watch(time.perf_counter), time.perf_counter
         for _ in range(count):
-            stream = Stream(self.voice, SAMPLING)
-            stream.feed([Token(i % config.text.vocab_size, i, i + 1) for i in range(windows * config.text_window)])
-            batch.join(stream)
-        wall, cpu = time.perf_counter(), time.process_time()
-        handed = len(batch.step())
-        first_ms = 1000 * (time.perf_counter() - wall)
-        with _watched(self.backend, batch, watch):
+            batch.join(self.stream())
+        began, cpu, handed = clock(), time.process_time(), 0
+        arrived: dict[Stream, list[float]] = {stream: [] for stream in batch.rows}  # of pieces of its sound, in ms
+        with watched(watch, self.passes(batch)):
             while handed < count * self.frames:
-                handed += len(batch.step())
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        ms, frame_ms = 1000 * wall / handed, 1000 * config.codec.hop_samples / SAMPLE_RATE_HZ
-        spent = {_part(title): 1000 * watch.spent.get(title, 0.0) / handed for title in PARTS.values()}
-        return {RTF: ms / frame_ms, MS: ms, CPU_MS: 1000 * cpu / handed, FIRST: first_ms} | spent
+                frames = batch.step()
+                handed += len(frames)
+                for stream in {stream for stream, _ in frames}:
+                    arrived[stream].append(1000 * (clock() - began))
+        wall_ms, cpu_ms = 1000 * (clock() - began), 1000 * (time.process_time() - cpu)
+        ms, frame_ms = wall_ms / handed, 1000 * config.codec.hop_samples / SAMPLE_RATE_HZ
+        firsts = [times[0] for times in arrived.values()]
+        waits = [later - earlier for times in arrived.values() for earlier, later in pairwise(times)]
+        spent = {_part(title): 1000 * watch.spent.get(title, 0.0) / handed for title in TRACED}
+        figures = {RTF: ms / frame_ms, MS: ms, CPU_MS: cpu_ms / handed, FIRST: max(firsts)}
+        return Outcome(figures | spent, {FIRST: firsts, WAIT: waits})
+
+    def stream(self) -> Stream:
+        config = self.backend.config
+        stream = Stream(self.voice, self.manner.sampling)
+        stream.feed([Token(i % config.text.vocab_size, i, i + 1) for i in range(self.windows * config.text_window)])
+        return stream
+
+    def passes(self, batch: RealtimeBatch) -> Iterable[tuple[object, str, str]]:
+        """What a frame is made of, its share of texts too. Where passes run side by side, it is more than there was."""
+        return [(batch if method == "sampler" else self.backend, method, name) for method, name in PARTS.items()]
 
 
-def _voice(backend: RealtimeBackend) -> RealtimeState:
-    """As long as a published one; what is in it changes nothing of the arithmetic."""
+def _voice(backend: RealtimeBackend, lengths: Mapping[str, int]) -> RealtimeState:
+    """As long as a voice is; what is in it changes nothing of the arithmetic."""
     state = backend.init_state()
-    lengths = ((state.text, VOICE_TEXT), (state.speech, VOICE_SPEECH), (state.negative, VOICE_NEGATIVE))
-    for cache, length in lengths:
+    caches = (state.text, state.speech, state.negative)
+    for cache, length in zip(caches, (lengths[branch] for branch in BRANCHES), strict=True):
         cache.reserve(length)
         cache.length.fill_(length)
     return state
-
-
-@contextmanager
-def _watched(backend: RealtimeBackend, batch: RealtimeBatch, watch: Watch) -> Iterator[None]:
-    """The passes are watched; where they run side by side, their times add up to more than there was."""
-    sampler = batch.sampler
-    batch.sampler = watch.on(PARTS["draw"], sampler)  # type: ignore[assignment]
-    methods = [name for name in PARTS if name != "draw"]
-    try:
-        for name in methods:
-            method: Callable[..., object] = getattr(backend, name)
-            object.__setattr__(backend, name, watch.on(PARTS[name], method))
-        yield
-    finally:
-        batch.sampler = sampler
-        for name in methods:
-            object.__delattr__(backend, name)
 
 
 def _part(name: str) -> str:

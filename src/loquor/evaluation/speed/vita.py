@@ -10,8 +10,7 @@ coarse, in one step, as VITA-Audio's own stream begins.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,8 +22,8 @@ from loquor.engine.interleaved import InterleavedBatch
 from loquor.engine.interleaved_stream import InterleavedStream
 from loquor.engine.sampling import TokenSampling
 from loquor.errors import InputError
-from loquor.evaluation.speed.bench import Bench, Watch, with_random_weights
-from loquor.evaluation.speed.protocol import Figures, Subject
+from loquor.evaluation.speed.bench import Bench, Options, Watch, watched, with_random_weights
+from loquor.evaluation.speed.protocol import Outcome, Subject
 from loquor.models.speech_tokens.flow import Flow
 from loquor.models.speech_tokens.glm_decoder import GlmDecoder
 from loquor.models.speech_tokens.glm_decoder_config import published_config
@@ -68,18 +67,20 @@ SHAPES = {
 }
 
 
-def bench_shape(name: str, dtype: torch.dtype | None, tokens: int) -> Bench:
+def bench_shape(name: str, options: Options) -> Bench:
     """A shape with random weights, in bfloat16 unless another type is wanted."""
-    shape, chosen = SHAPES[name], dtype or torch.bfloat16
+    options.require_one_stream_of_torch(name)
+    shape, chosen = SHAPES[name], options.dtype or torch.bfloat16
     model = with_random_weights(partial(VitaModel, shape.model), chosen)
-    return _bench(model, shape.audio, shape.is_spoken, tokens, {"shape": name})
+    return _bench(model, shape.audio, shape.is_spoken, options.length, {"shape": name})
 
 
-def bench_folder(folder: Path, dtype: torch.dtype | None, tokens: int) -> Bench:
+def bench_folder(folder: Path, options: Options) -> Bench:
     """The model in `folder`; its decoder of speech, if it is GLM-4-Voice's, with random weights."""
-    model, vocabulary = load_vita(folder, dtype), open_vocabulary(folder)
+    options.require_one_stream_of_torch(str(folder))
+    model, vocabulary = load_vita(folder, options.dtype), open_vocabulary(folder)
     audio = AudioIds(vocabulary.begin_of_audio, vocabulary.end_of_audio, vocabulary.first_audio, vocabulary.audio.codes)
-    return _bench(model, audio, vocabulary.audio.name.endswith(GLM), tokens, {"model": str(folder)})
+    return _bench(model, audio, vocabulary.audio.name.endswith(GLM), options.length, {"model": str(folder)})
 
 
 def _bench(model: VitaModel, audio: AudioIds, is_spoken: bool, tokens: int, what: Mapping[str, object]) -> Bench:
@@ -171,7 +172,7 @@ class Runs:
         self.narrow, self.wide = self.batch.head, TokenHead(model.token_weights, (), audio, is_narrow=False)
         self.tokens, self.decoder = tokens, decoder
 
-    def go(self, mode: Mode) -> Figures:
+    def go(self, mode: Mode) -> Outcome:
         """Say it once."""
         course = mode.course
         limit = course.lead + course.steady(self.tokens)
@@ -188,20 +189,25 @@ class Runs:
         codes = course.first_pair[1] - MARKS
         audio_ms = {name: span_ms + ms for name, ms in self._decoding_ms(codes).items()}
         self._until(stream, course.lead)
-        return {FIRST_SPAN: span_ms} | audio_ms | self._steady(stream, limit)
+        return Outcome({FIRST_SPAN: span_ms} | audio_ms | self._steady(stream, limit))
 
     def _steady(self, stream: InterleavedStream, limit: int) -> dict[str, float]:
         """The rest of what is to be said."""
         said, passes = len(stream.tokens), stream.main_passes
         watch = Watch(time.perf_counter)
         wall, cpu = time.perf_counter(), time.process_time()
-        with _watched(self.batch, watch):
+        with watched(watch, self._passes()):
             self._until(stream, limit)
         wall, cpu, count = time.perf_counter() - wall, time.process_time() - cpu, limit - said
         spent = {name: watch.spent.get(name, 0.0) for name in PARTS[:-1]}
         spent[PARTS[-1]] = wall - sum(spent.values())
         rates = {RATE: count / wall, CPU_RATE: count / cpu, PASSES: count / (stream.main_passes - passes)}
         return rates | {_part(name): 1000 * seconds / count for name, seconds in spent.items()}
+
+    def _passes(self) -> Iterable[tuple[object, str, str]]:
+        """What a step is made of, but for the rest."""
+        calls = ((self.batch.model, "read"), (self.batch.model, "predict_on"), (self.batch.head, "logits"))
+        return [(*call, name) for call, name in zip(calls, PARTS, strict=False)]
 
     def _until(self, stream: InterleavedStream, tokens: int) -> None:
         while len(stream.tokens) < tokens:
@@ -217,19 +223,6 @@ class Runs:
             decoder.decode(range(codes), decoder.init_state(seed=0), is_final=False)
             found[name] = 1000 * (time.perf_counter() - began)
         return found
-
-
-@contextmanager
-def _watched(batch: InterleavedBatch, watch: Watch) -> Iterator[None]:
-    """The parts of a step are watched."""
-    watched = [(batch.model, "read"), (batch.model, "predict_on"), (batch.head, "logits")]
-    try:
-        for (owner, method), name in zip(watched, PARTS, strict=False):
-            setattr(owner, method, watch.on(name, getattr(owner, method)))
-        yield
-    finally:
-        for owner, method in watched:
-            delattr(owner, method)
 
 
 def _part(name: str) -> str:

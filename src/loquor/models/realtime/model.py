@@ -136,14 +136,19 @@ class RealtimeModel(nn.Module):
         last = torch.full_like(ids[:, 0], ids.shape[1] - 1) if lengths is None else lengths - 1
         state.condition.copy_(hidden[torch.arange(len(ids), device=ids.device), last])
 
-    def hear(self, latent: Tensor, state: RealtimeState) -> Tensor:
-        """Feed back a spoken frame [B, D]: both branches in one pass. Gives the end logits [B]."""
+    def hear(
+        self, latent: Tensor, state: RealtimeState, ids: Tensor | None = None, lengths: Tensor | None = None
+    ) -> Tensor:
+        """Feed back a spoken frame [B, D], both branches in one pass, and then `read` what `ids` there are. Gives the
+        end logits [B] of the frame."""
         inputs = self.embed_speech(latent)[:, None]
         hidden = self.speech_model(torch.cat([inputs, inputs]), state.speech, state.negative)[:, 0]
         positive, negative = hidden.chunk(2)
         state.condition.copy_(positive)
         state.negative_condition.copy_(negative)
         logits: Tensor = self.end_classifier(positive)
+        if ids is not None:
+            self.read(ids, state, lengths)
         return logits
 
     def sampler(self, plan: SolverPlan) -> Sampler[Modulation]:
