@@ -17,14 +17,14 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from loquor.checkpoints import write_atomically, write_text
 from loquor.configs import read_json
@@ -35,6 +35,7 @@ from loquor.models.realtime.model import RealtimeConfig, RealtimeModel
 from loquor.nn.diffusion_head import DiffusionHeadConfig
 from loquor.nn.qwen2 import Qwen2Config
 from loquor.text.phoneme_tokenizer import PhonemeTokenizer
+from loquor.training.adversarial import AdversarialTraining, AdversarialWeights
 from loquor.training.codec import CodecLoss, CodecLossWeights, balance, start_as_filterbank
 from loquor.training.data import Corpus, Voices
 from loquor.training.latents import Latents, centre, mean_latent
@@ -136,6 +137,30 @@ def decoder(  # noqa: PLR0913, PLR0917 - a command's options
 
 
 @app.command()
+def polish(  # noqa: PLR0913, PLR0917 - a command's options
+    corpus: Folder,
+    latents: Folder,
+    decoder: Folder,
+    out: Folder,
+    steps: Steps = 3000,
+    batch: int = 8,
+    workers: Workers = 2,
+    other: Others = None,
+) -> None:
+    """Stage 2c: the decoder of stage 2b against critics, which hear what distances of spectra do not."""
+    torch.manual_seed(0)
+    model = Codec(CODEC)
+    model.load_state_dict(load_file(latents / "codec.safetensors"))
+    _load_decoder(model, decoder)
+    assert model.decoder is not None
+    model.decoder.requires_grad_(True)
+    training = AdversarialTraining(model, CodecLoss(CodecLossWeights(noise_steps=1)), AdversarialWeights())
+    options = Optimisation(steps=steps, learning_rate=3e-4, betas=(0.8, 0.99), ema_decay=0.998, workers=workers)
+    options = replace(options, fast=("critics",), fast_rate=2.0)  # they begin at nothing
+    _train_on_sound(training, training, [corpus, *(other or ())], out, options, batch)
+
+
+@app.command()
 def latents(corpus: Folder, codec: Folder, out: Folder, other: Others = None, workers: Workers = 2) -> None:
     """Stage 2: every utterance of every speaker through the encoder, once; the codec is centred on what comes out."""
     model, everyone = Codec(CODEC), speakers([corpus, *(other or ())])
@@ -232,15 +257,12 @@ def _load_average(model: nn.Module, folder: Path) -> None:
 
 
 def _load_decoder(codec: Codec, folder: Path) -> None:
-    """The averaged weights of stage 2b into `codec`."""
+    """The averaged weights of stage 2b or 2c into `codec`, which stays as it is from then on."""
     assert codec.decoder is not None
     codec.requires_grad_(False)
-    codec.decoder.requires_grad_(True)
-    trainer = Trainer(codec, folder, Optimisation(steps=1))
-    trainer.resume()
-    for name, parameter in trainer.parameters.items():
-        parameter.data.copy_(trainer.ema[name])
-    codec.decoder.requires_grad_(False)
+    saved = load_file(folder / "training.safetensors")
+    averages = {name: t for key, t in saved.items() if (name := key.removeprefix("ema.").removeprefix("codec.")) != key}
+    codec.decoder.load_state_dict({name: averages[f"decoder.{name}"] for name, _ in codec.decoder.named_parameters()})
 
 
 def _train_codec(
@@ -251,18 +273,31 @@ def _train_codec(
     batch: int,
     noise_steps: int = 2000,
 ) -> None:
-    loss, train = CodecLoss(CodecLossWeights(noise_steps=noise_steps)), _audio(corpora)
+    loss = CodecLoss(CodecLossWeights(noise_steps=noise_steps))
+    _train_on_sound(model, partial(loss, model), corpora, out, options, batch)
+
+
+def _train_on_sound(
+    model: nn.Module,
+    loss: Callable[[Tensor, int, torch.Generator], Losses],
+    corpora: Sequence[Path],
+    out: Path,
+    options: Optimisation,
+    batch: int,
+) -> None:
+    """`loss` of excerpts [B, 1, T], the step and its randomness, which moves what learns of `model`."""
+    train = _audio(corpora)
     valid = [Corpus(corpus, "valid") for corpus in corpora]
 
     def one_step(step: int, part: int, generator: torch.Generator) -> Losses:
         waveform = train.crop(generator, CROP_SAMPLES, batch // options.workers)
-        return dict(loss(model, waveform, step, generator))
+        return loss(waveform, step, generator)
 
     @torch.no_grad()
     def validate() -> dict[str, float]:
         generator = step_generator(1, 0)
         crops = [corpus.crop(generator, CROP_SAMPLES, 8) for corpus in valid for _ in range(max(1, 4 // len(valid)))]
-        return _mean([loss(model, crop, options.steps, generator) for crop in crops])
+        return _mean([loss(crop, options.steps, generator) for crop in crops])
 
     Trainer(model, out, options).fit(one_step, validate)
 
