@@ -78,7 +78,7 @@ MODEL = RealtimeConfig(
     speech_window=6,
     utterance_tokens=13,  # so much text in bytes / 3: what the corpus has no longer examples of is cut
 )
-DEFAULTS = {"guidance": 2.0, "steps": 8}
+DEFAULTS = {"guidance": 2.0, "steps": 8, "temperature": 0.7}
 NEGATIVE_SHARE = 0.1  # of the rows, which train the negative branch
 PRESETS = (  # name and origin, of the first corpora
     ("en-Clara_woman", "festival's cmu_us_slt_arctic_hts, a synthetic voice"),
