@@ -235,7 +235,9 @@ def test_it_speaks_as_fast_as_asked_and_marks_that(loquor, toy_folder):
         sounds[name], _ = soundfile.read(f"{name}.wav", dtype="float32")
         assert done.json["seconds"] == pytest.approx(len(sounds[name]) / 24_000)
     assert 2 * len(sounds["fast"]) == pytest.approx(len(sounds["own"]), rel=0.05)
-    off = np.abs(Marker(24_000).mark(sounds["bare"]) - sounds["fast"])
-    assert np.median(off) < 2 / 32767 < np.median(np.abs(sounds["bare"] - sounds["fast"]))  # rounded, and some clipped
+    length = min(len(sounds["bare"]), len(sounds["fast"]))  # rounding may move a period by a sample
+    bare, fast = sounds["bare"][:length], sounds["fast"][:length]
+    off = np.abs(Marker(24_000).mark(bare) - fast)
+    assert np.median(off) < 2 / 32767 < np.median(np.abs(bare - fast))  # rounded, and some clipped
     done = loquor("speak", text, "-m", "nowhere", "--speed", "9")
     assert (done.code, "speed must lie in 0.25 to 4, got 9" in done.err) == (1, True), "before the model is loaded"
