@@ -117,7 +117,8 @@ def test_latents_are_drawn_as_by_the_torch_sampler(
     guidance = Guidance(negative, torch.tensor([1.0, 2.5])) if is_guided else None
     step_noise = fresh.reshape(steps, 2, 8) if plan.config.is_stochastic else None
     expected, found = (
-        backend.sampler(plan)(condition, noise, guidance, step_noise) for backend in (model, _exact_sampling(model))
+        backend.sampler(plan, is_guided)(condition, noise, guidance, step_noise)
+        for backend in (model, _exact_sampling(model))
     )
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
 

@@ -45,8 +45,8 @@ class RealtimeBackend(Protocol):
     def init_decoder(self, batch: int = 1) -> StackState:
         """The decoder's memory of streams that have made no sound."""
 
-    def sampler(self, plan: SolverPlan) -> Draw:
-        """What draws latents by `plan`; keep it."""
+    def sampler(self, plan: SolverPlan, is_guided: bool = True) -> Draw:
+        """What draws latents by `plan`, always with guidance or always without; keep it."""
 
     def read(self, ids: Tensor, state: RealtimeState, lengths: Tensor | None = None) -> None:
         """Take a text window [B, T] into `state`; `lengths` [B] are the real tokens of each row, at least one."""

@@ -16,6 +16,8 @@ from loquor.diffusion.solver import SolverConfig, SolverPlan, solver_plan
 from loquor.engine.request import Sampling
 from loquor.nn.diffusion_head import DiffusionHeadConfig
 
+Kind = tuple[int, bool, bool]  # steps, whether they are stochastic, whether they are guided: drawn together
+
 
 class Sampled(Protocol):
     """What is asked of a stream."""
@@ -27,38 +29,45 @@ class Sampled(Protocol):
 
 
 class LatentSampler:
-    """A head with the solver plans that streams have asked for; `bind` gives what draws latents by one of them."""
+    """A head with the solver plans that streams have asked for; `bind` gives what draws by one, guided or not."""
 
-    def __init__(self, head: DiffusionHeadConfig, bind: Callable[[SolverPlan], Draw]) -> None:
+    def __init__(self, head: DiffusionHeadConfig, bind: Callable[[SolverPlan, bool], Draw]) -> None:
         self.head, self.bind = head, bind
-        self.with_steps = lru_cache(maxsize=16)(self._sampler)
+        self._bound = lru_cache(maxsize=16)(self._bind)
+
+    def prepare(self, sampling: Sampling) -> None:
+        """Make what streams of this sampling will be drawn with, if there is none."""
+        self._bound(*_kind(sampling))
 
     def __call__(self, streams: Sequence[Sampled], conditions: Tensor, negatives: Tensor) -> Tensor:
         """Latents [B, D], normalised, from the conditions [B, H] of both branches of the streams [B]."""
-        groups: dict[tuple[int, bool, bool], list[int]] = {}
+        groups: dict[Kind, list[int]] = {}
         for i, stream in enumerate(streams):
-            sampling = stream.sampling
-            groups.setdefault((sampling.steps, sampling.stochastic, sampling.guidance != 1.0), []).append(i)
+            groups.setdefault(_kind(stream.sampling), []).append(i)
         latents = conditions.new_empty(len(streams), self.head.latent_size)
-        for (steps, stochastic, guided), rows in groups.items():
-            draws = torch.stack([_draws(streams[i], steps if stochastic else 0, latents.shape[1]) for i in rows])
+        for (steps, is_stochastic, is_guided), rows in groups.items():
+            draws = torch.stack([_draws(streams[i], steps if is_stochastic else 0, latents.shape[1]) for i in rows])
             scale = torch.tensor([streams[i].sampling.guidance for i in rows])
-            latents[rows] = self.with_steps(steps, stochastic)(
+            latents[rows] = self._bound(steps, is_stochastic, is_guided)(
                 conditions[rows],
                 draws[:, 0],
-                Guidance(negatives[rows], scale) if guided else None,
-                draws[:, 1:].transpose(0, 1) if stochastic else None,
+                Guidance(negatives[rows], scale) if is_guided else None,
+                draws[:, 1:].transpose(0, 1) if is_stochastic else None,
             )
         return latents
 
-    def _sampler(self, steps: int, stochastic: bool) -> Draw:
+    def _bind(self, steps: int, is_stochastic: bool, is_guided: bool) -> Draw:
         config = SolverConfig(
             beta_schedule=self.head.ddpm_beta_schedule,
             num_train_timesteps=self.head.ddpm_num_steps,
             prediction_type=self.head.prediction_type,
-            algorithm_type="sde-dpmsolver++" if stochastic else "dpmsolver++",
+            algorithm_type="sde-dpmsolver++" if is_stochastic else "dpmsolver++",
         )
-        return self.bind(solver_plan(config, steps))
+        return self.bind(solver_plan(config, steps), is_guided)
+
+
+def _kind(sampling: Sampling) -> Kind:
+    return sampling.steps, sampling.stochastic, sampling.guidance != 1.0
 
 
 def _draws(stream: Sampled, steps: int, size: int) -> Tensor:

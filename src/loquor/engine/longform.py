@@ -13,7 +13,6 @@ import zlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -70,7 +69,7 @@ class LongformBatch:
         self.device = model.embedding.weight.device
         self.choices = sorted({special.start, special.end, special.frame, special.eos})  # of two equals the first wins
         self.choice_weights = model.token_weights[self.choices]  # [4, H], all of the token head that is ever needed
-        self.sampler = LatentSampler(model.config.head, partial(Sampler, model.head))
+        self.sampler = LatentSampler(model.config.head, lambda plan, _: Sampler(model.head, plan))
         self.clear()
 
     def clear(self) -> None:

@@ -117,7 +117,7 @@ class RealtimeBatch:
 
     def prepare(self, sampling: Sampling) -> None:
         """Make what streams of this sampling will need, so that the first of them does not wait for it."""
-        self.sampler.with_steps(sampling.steps, sampling.stochastic)
+        self.sampler.prepare(sampling)
 
     def join(self, stream: Stream) -> None:
         """Let `stream` take part from the next frame on; CapacityError if its voice fills the context."""

@@ -79,9 +79,9 @@ class OpenVinoRealtime:
         """The decoder's memory of streams that have made no sound."""
         return self._shapes.init_decoder(batch).map(_zeros)
 
-    def sampler(self, plan: SolverPlan) -> LatentGraph:
-        """What draws latents by `plan`; keep it."""
-        return LatentGraph(self._weights, self.config, plan)
+    def sampler(self, plan: SolverPlan, is_guided: bool = True) -> LatentGraph:
+        """What draws latents by `plan`, always with guidance or always without; keep it."""
+        return LatentGraph(self._weights, self.config, plan, is_guided)
 
     def read(self, ids: Tensor, state: RealtimeState, lengths: Tensor | None = None) -> None:
         """Take a text window [B, T] into `state`; `lengths` [B] are the real tokens of each row, at least one."""
@@ -162,12 +162,11 @@ def _remember(new: Tensor, cache: KVCache, lengths: Tensor) -> None:
 
 
 class LatentGraph:
-    """A head bound to a plan, as `loquor.diffusion.sample.Sampler`, with a graph for guided and one for plain use."""
+    """A head bound to a plan, as `loquor.diffusion.sample.Sampler`, in one graph, which has guidance in it or not."""
 
-    def __init__(self, weights: Weights, config: RealtimeConfig, plan: SolverPlan) -> None:
-        self._weights, self._config, self._plan = weights, config.head, plan
-        self._times = _time_embeddings(weights, config.hidden_size, plan.timesteps)
-        self._passes = {is_guided: self._made(is_guided) for is_guided in (True, False)}
+    def __init__(self, weights: Weights, config: RealtimeConfig, plan: SolverPlan, is_guided: bool) -> None:
+        times = _time_embeddings(weights, config.hidden_size, plan.timesteps)
+        self._pass = Pass(head.sampler(weights, config.head, plan, times, is_guided))
 
     def __call__(
         self,
@@ -177,7 +176,7 @@ class LatentGraph:
         step_noise: Tensor | None = None,
     ) -> Tensor:
         """Latents [n, D] from condition [n, H], start_noise [n, D] and step_noise [N, n, D]."""
-        graph = self._passes[guidance is not None]
+        graph = self._pass
         graph.give("noise", start_noise.contiguous())
         graph.give("conditions", torch.cat([condition, guidance.negative]) if guidance else condition)
         if guidance:
@@ -186,9 +185,6 @@ class LatentGraph:
             graph.give("fresh", step_noise.contiguous())
         graph.run()
         return graph.result("latents").clone()
-
-    def _made(self, is_guided: bool) -> Pass:
-        return Pass(head.sampler(self._weights, self._config, self._plan, self._times, is_guided))
 
 
 @torch.no_grad()

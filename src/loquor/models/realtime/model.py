@@ -151,8 +151,8 @@ class RealtimeModel(nn.Module):
             self.read(ids, state, lengths)
         return logits
 
-    def sampler(self, plan: SolverPlan) -> Sampler[Modulation]:
-        """What draws latents by `plan`; keep it."""
+    def sampler(self, plan: SolverPlan, is_guided: bool = True) -> Sampler[Modulation]:
+        """What draws latents by `plan`; keep it. Here the same does for both."""
         return Sampler(self.head, plan)
 
     def decode(self, latents: Tensor, memory: StackState) -> Tensor:
