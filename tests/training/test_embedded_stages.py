@@ -11,7 +11,6 @@ import torch
 
 from loquor.errors import CheckpointError, InputError
 from loquor.models.codec import Codec, CodecConfig
-from loquor.training.adversarial import CROP_SAMPLES, AdversarialTraining, AdversarialWeights
 from loquor.training.codec import CodecLoss, CodecLossWeights, STFTLoss, balance, mel_filters, start_as_filterbank
 from loquor.training.data import Corpus
 from loquor.training.latents import Latents, centre, encode_corpus, mean_latent
@@ -94,45 +93,6 @@ def test_a_few_steps_lower_the_codec_loss(codec: Codec) -> None:
         values.append(float(value.detach()))
 
     assert values[-1] < values[0]
-
-
-@pytest.fixture
-def contest(codec: Codec) -> AdversarialTraining:
-    """A decoder and its critics; the encoder stays as it is."""
-    assert codec.encoder is not None
-    balance(codec, 0.1 * torch.randn(2, 1, CROP_SAMPLES))
-    codec.encoder.requires_grad_(False)
-    return AdversarialTraining(codec, CodecLoss(CodecLossWeights(noise_steps=1)), AdversarialWeights())
-
-
-def test_of_a_contest_s_one_loss_each_side_follows_its_own_part(contest: AdversarialTraining) -> None:
-    losses = contest(0.1 * torch.randn(2, 1, CROP_SAMPLES), 0, torch.Generator().manual_seed(0))
-    sides = {
-        "codec": losses["loss"] - losses["telling"],  # what the decoder wants lies not in the critics' hands
-        "critics": losses["telling"],
-    }
-
-    for name, own in sides.items():
-        parameters = [p for p in getattr(contest, name).parameters() if p.requires_grad]
-        whole = torch.autograd.grad(losses["loss"], parameters, retain_graph=True)
-        mine = torch.autograd.grad(own, parameters, retain_graph=True)
-        torch.testing.assert_close(whole, mine)
-        assert all(bool(gradient.any()) for gradient in whole)
-
-
-def test_critics_learn_to_tell_a_codec_from_what_it_heard(contest: AdversarialTraining) -> None:
-    waveform = 0.1 * torch.sin(torch.arange(CROP_SAMPLES) * 0.05).view(1, 1, -1)
-    optimizer = torch.optim.AdamW(contest.critics.parameters(), lr=1e-3)
-
-    values = []
-    for _ in range(9):
-        losses = contest(waveform, 0, torch.Generator().manual_seed(0))
-        optimizer.zero_grad()
-        losses["loss"].backward()
-        optimizer.step()
-        values.append(float(losses["telling"].detach()))
-
-    assert values[-1] < 0.8 * values[0]
 
 
 def test_centring_moves_the_latents_and_not_the_sound(codec: Codec) -> None:

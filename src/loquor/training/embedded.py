@@ -17,14 +17,14 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from loquor.checkpoints import write_atomically, write_text
 from loquor.configs import read_json
@@ -35,7 +35,6 @@ from loquor.models.realtime.model import RealtimeConfig, RealtimeModel
 from loquor.nn.diffusion_head import DiffusionHeadConfig
 from loquor.nn.qwen2 import Qwen2Config
 from loquor.text.phoneme_tokenizer import PhonemeTokenizer
-from loquor.training.adversarial import AdversarialTraining, AdversarialWeights
 from loquor.training.codec import CodecLoss, CodecLossWeights, balance, start_as_filterbank
 from loquor.training.data import Corpus, Voices
 from loquor.training.latents import Latents, centre, mean_latent
@@ -126,38 +125,12 @@ def decoder(  # noqa: PLR0913, PLR0917 - a command's options
 ) -> None:
     """Stage 2b, beside stage 3 or after it: more steps for the decoder alone; the latents stay what they are."""
     model = Codec(CODEC)
-    model.load_state_dict(load_file(latents / "codec.safetensors"))
-    if start:
-        _load_decoder(model, start)
+    _load_codec(model, latents, start)
     assert model.encoder is not None and model.decoder is not None
     model.encoder.requires_grad_(False)
     model.decoder.requires_grad_(True)
     options = Optimisation(steps=steps, learning_rate=6e-4, workers=workers)
     _train_codec(model, [corpus, *(other or ())], out, options, batch, noise_steps=1)
-
-
-@app.command()
-def polish(  # noqa: PLR0913, PLR0917 - a command's options
-    corpus: Folder,
-    latents: Folder,
-    decoder: Folder,
-    out: Folder,
-    steps: Steps = 3000,
-    batch: int = 8,
-    workers: Workers = 2,
-    other: Others = None,
-) -> None:
-    """Stage 2c: the decoder of stage 2b against critics, which hear what distances of spectra do not."""
-    torch.manual_seed(0)
-    model = Codec(CODEC)
-    model.load_state_dict(load_file(latents / "codec.safetensors"))
-    _load_decoder(model, decoder)
-    assert model.decoder is not None
-    model.decoder.requires_grad_(True)
-    training = AdversarialTraining(model, CodecLoss(CodecLossWeights(noise_steps=1)), AdversarialWeights())
-    options = Optimisation(steps=steps, learning_rate=3e-4, betas=(0.8, 0.99), ema_decay=0.998, workers=workers)
-    options = replace(options, fast=("critics",), fast_rate=2.0)  # they begin at nothing
-    _train_on_sound(training, training, [corpus, *(other or ())], out, options, batch)
 
 
 @app.command()
@@ -232,9 +205,7 @@ def export(  # noqa: PLR0913, PLR0917 - a command's options
     trainer = Trainer(training, speech, Optimisation(steps=1))
     trainer.resume()
     model = training.model
-    model.codec.load_state_dict(load_file(latents / "codec.safetensors"))
-    if decoder:
-        _load_decoder(model.codec, decoder)
+    _load_codec(model.codec, latents, decoder)
     with trainer.averaged():
         model.eval().requires_grad_(False).to(getattr(torch, dtype))
         export_realtime(model, out)
@@ -256,13 +227,23 @@ def _load_average(model: nn.Module, folder: Path) -> None:
         parameter.data.copy_(trainer.ema[name])
 
 
+def _load_codec(codec: Codec, latents: Path, decoder: Path | None) -> None:
+    """What made the latents, and the decoder of a stage 2b, if it ran."""
+    codec.load_state_dict(load_file(latents / "codec.safetensors"))
+    if decoder:
+        _load_decoder(codec, decoder)
+
+
 def _load_decoder(codec: Codec, folder: Path) -> None:
-    """The averaged weights of stage 2b or 2c into `codec`, which stays as it is from then on."""
+    """The averaged weights of stage 2b into `codec`."""
     assert codec.decoder is not None
     codec.requires_grad_(False)
-    saved = load_file(folder / "training.safetensors")
-    averages = {name: t for key, t in saved.items() if (name := key.removeprefix("ema.").removeprefix("codec.")) != key}
-    codec.decoder.load_state_dict({name: averages[f"decoder.{name}"] for name, _ in codec.decoder.named_parameters()})
+    codec.decoder.requires_grad_(True)
+    trainer = Trainer(codec, folder, Optimisation(steps=1))
+    trainer.resume()
+    for name, parameter in trainer.parameters.items():
+        parameter.data.copy_(trainer.ema[name])
+    codec.decoder.requires_grad_(False)
 
 
 def _train_codec(
@@ -273,31 +254,18 @@ def _train_codec(
     batch: int,
     noise_steps: int = 2000,
 ) -> None:
-    loss = CodecLoss(CodecLossWeights(noise_steps=noise_steps))
-    _train_on_sound(model, partial(loss, model), corpora, out, options, batch)
-
-
-def _train_on_sound(
-    model: nn.Module,
-    loss: Callable[[Tensor, int, torch.Generator], Losses],
-    corpora: Sequence[Path],
-    out: Path,
-    options: Optimisation,
-    batch: int,
-) -> None:
-    """`loss` of excerpts [B, 1, T], the step and its randomness, which moves what learns of `model`."""
-    train = _audio(corpora)
+    loss, train = CodecLoss(CodecLossWeights(noise_steps=noise_steps)), _audio(corpora)
     valid = [Corpus(corpus, "valid") for corpus in corpora]
 
     def one_step(step: int, part: int, generator: torch.Generator) -> Losses:
         waveform = train.crop(generator, CROP_SAMPLES, batch // options.workers)
-        return loss(waveform, step, generator)
+        return dict(loss(model, waveform, step, generator))
 
     @torch.no_grad()
     def validate() -> dict[str, float]:
         generator = step_generator(1, 0)
         crops = [corpus.crop(generator, CROP_SAMPLES, 8) for corpus in valid for _ in range(max(1, 4 // len(valid)))]
-        return _mean([loss(crop, options.steps, generator) for crop in crops])
+        return _mean([loss(model, crop, options.steps, generator) for crop in crops])
 
     Trainer(model, out, options).fit(one_step, validate)
 
