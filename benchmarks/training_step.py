@@ -19,14 +19,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from loquor.evaluation.speed.bench import with_random_weights
-from loquor.evaluation.speed.realtime import BRANCHES, PUBLISHED
+from loquor.evaluation.speed.bench import Options
+from loquor.evaluation.speed.realtime import BRANCHES, model_of_shape
 from loquor.models.realtime.checkpoint import keys, load_realtime
 from loquor.models.realtime.model import RealtimeModel, RealtimeState
 from loquor.models.realtime.prompt import prefill, voice_state
@@ -47,7 +46,7 @@ def subject(name: str) -> tuple[RealtimeModel, RealtimeState]:
     if name == "embedded":
         model, tokens, frames = load_realtime(EMBEDDED, torch.float32), 1, 0
     else:
-        model = with_random_weights(partial(RealtimeModel, PUBLISHED, has_encoder=False), torch.float32)
+        model, _ = model_of_shape("realtime-0.5b", Options(dtype=torch.float32))
         tokens, frames = BRANCHES["lm"], BRANCHES["tts_lm"] - BRANCHES["lm"]
     latents = torch.zeros(1, frames, model.config.latent_size)
     return model, voice_state(model, prefill(model, torch.arange(tokens)[None], latents, 1))

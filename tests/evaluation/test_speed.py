@@ -160,6 +160,14 @@ def test_parts_are_watched_only_while_they_are_measured():
     assert watch.spent == {"a": 1, "b": 1}
 
 
+def test_what_a_watched_call_calls_is_its_own():
+    clock = iter([0, 10, 20, 21])
+    watch = Watch(lambda: next(clock))
+    inner = watch.on("inner", lambda: "called")
+    assert watch.on("outer", inner)() == inner() == "called"
+    assert watch.spent == {"outer": 10, "inner": 1}
+
+
 def test_plain_decoding_says_a_first_span_as_long_as_that_of_boost():
     assert vita.Course(VANILLA).first_pair == vita.Course(BOOST).first_pair == (1, 10)
     assert vita.Course(VANILLA).steady(28) == 28 and vita.Course(TURBO).steady(28) == 33

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from loquor.errors import ConfigError
 from loquor.evaluation.speed.protocol import Subject
 
 BIAS = 0.1
+RTF, MS, CPU_MS, WAIT = "rtf", "ms/frame", "cpu ms/frame", "wait, ms"  # figures of models that say frames
 Model = TypeVar("Model", bound=nn.Module)
 
 
@@ -81,23 +83,43 @@ class Bench:
         return replace(self, subjects=[replace(s, name=f"{name}: {s.name}") for s in self.subjects], scaling=scaling)
 
 
+def part_figure(name: str) -> str:
+    """What a part of a frame is called among the figures."""
+    return f"{name}, ms/frame"
+
+
+def names_by_streams(title: str, counts: Iterable[int]) -> dict[int, str]:
+    """What the subjects are called that run so many streams at once."""
+    return {count: title if count == 1 else f"{title}, {count} streams" for count in counts}
+
+
 class Watch:
-    """Seconds spent in named calls."""
+    """Seconds spent in named calls. What these call in turn, in the same thread, is theirs, whatever its name."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
         self.spent: dict[str, float] = {}
+        self._thread = threading.local()
 
     def on(self, name: str, work: Callable[..., object]) -> Callable[..., object]:
         """The same call, watched."""
 
         def watched(*arguments: object) -> object:
-            began = self.clock()
-            result = work(*arguments)
-            self.spent[name] = self.spent.get(name, 0.0) + self.clock() - began
-            return result
+            if getattr(self._thread, "is_inside", False):
+                return work(*arguments)
+            self._thread.is_inside = True
+            try:
+                return self._run(name, lambda: work(*arguments))
+            finally:
+                self._thread.is_inside = False
 
         return watched
+
+    def _run(self, name: str, work: Callable[[], object]) -> object:
+        began = self.clock()
+        result = work()
+        self.spent[name] = self.spent.get(name, 0.0) + self.clock() - began
+        return result
 
 
 @contextmanager

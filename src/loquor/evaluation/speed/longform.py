@@ -18,9 +18,21 @@ from torch import Tensor
 
 from loquor.engine.longform import PIECE, LongformBatch, LongformStream, voice_latents
 from loquor.engine.request import Sampling
-from loquor.evaluation.speed.bench import Bench, Options, Watch, watched, with_random_weights
+from loquor.evaluation.speed.bench import (
+    CPU_MS,
+    MS,
+    RTF,
+    WAIT,
+    Bench,
+    Options,
+    Watch,
+    names_by_streams,
+    part_figure,
+    watched,
+    with_random_weights,
+)
 from loquor.evaluation.speed.protocol import Outcome, Subject
-from loquor.models.codec import CodecConfig
+from loquor.models.codec import SAMPLE_RATE_HZ, CodecConfig
 from loquor.models.longform.checkpoint import load_longform
 from loquor.models.longform.model import LongformConfig, LongformModel
 from loquor.models.longform.prompt import Line, SpecialIds, write_prompt
@@ -28,11 +40,9 @@ from loquor.nn.diffusion_head import DiffusionHeadConfig
 from loquor.nn.qwen2 import Qwen2Config
 from loquor.text.qwen_tokenizer import QwenTokenizer
 
-SAMPLE_RATE_HZ = 24_000
 VOICE_S, TURNS, TURN = 10, 10, "So this is what fifteen words of a turn look like in a script for two."
 GUIDANCE, STEPS = 1.3, 10
 STREAMS = (1,)
-RTF, MS, CPU_MS, WAIT = "rtf", "ms/frame", "cpu ms/frame", "wait, ms"
 READING, VOICE = "prompt, ms/token", "voice, ms/s"
 PARTS = ("language model", "token choice", "latents", "decoder", "semantic encoder", "connectors", "rest")
 
@@ -80,8 +90,8 @@ def _bench(model: LongformModel, options: Options, what: dict[str, object]) -> B
     options.require_torch(str(next(iter(what.values()))))
     runs, dtype = Runs(model, options.length), str(model.embedding.weight.dtype).removeprefix("torch.")
     title = f"torch {dtype}"
-    names = {n: title if n == 1 else f"{title}, {n} streams" for n in options.streams or STREAMS}
-    parts = [_part(name) for name in PARTS]
+    names = names_by_streams(title, options.streams or STREAMS)
+    parts = [part_figure(name) for name in PARTS]
     return Bench(
         subjects=[Subject(name, partial(runs.go, n)) for n, name in names.items()],
         claim=RTF,
@@ -149,7 +159,7 @@ class Runs:
         spent = {name: 1000 * watch.spent.get(name, 0.0) / (count * self.frames) for name in PARTS[:-1]}
         spent[PARTS[-1]] = ms - sum(spent.values())
         frame_ms = 1000 * self.model.config.hop_samples / SAMPLE_RATE_HZ
-        parts = {_part(name): spent_ms for name, spent_ms in spent.items()}
+        parts = {part_figure(name): spent_ms for name, spent_ms in spent.items()}
         return Outcome({RTF: ms / frame_ms, MS: ms} | known | parts, {WAIT: waits})
 
     def passes(self) -> Iterable[tuple[object, str, str]]:
@@ -157,7 +167,3 @@ class Runs:
         batch, model = self.batch, self.model
         calls = ((model, "advance"), (batch, "_tokens"), (batch, "sampler"), (model, "decode"), (model, "hear"))
         return [(*call, name) for call, name in zip((*calls, (model, "embed_speech")), PARTS, strict=False)]
-
-
-def _part(name: str) -> str:
-    return f"{name}, ms/frame"

@@ -25,13 +25,25 @@ from loquor.configs import read_json
 from loquor.engine.backend import require_openvino
 from loquor.engine.realtime import RealtimeBatch, Stream
 from loquor.engine.request import Sampling
-from loquor.engine.speaker import DEFAULTS_FILE
+from loquor.engine.speaker import DEFAULTS_FILE, SAMPLING_DEFAULTS
 from loquor.errors import ConfigError, InputError
-from loquor.evaluation.speed.bench import Bench, Options, Watch, watched, with_random_weights
+from loquor.evaluation.speed.bench import (
+    CPU_MS,
+    MS,
+    RTF,
+    WAIT,
+    Bench,
+    Options,
+    Watch,
+    names_by_streams,
+    part_figure,
+    watched,
+    with_random_weights,
+)
 from loquor.evaluation.speed.protocol import Outcome, Subject
 from loquor.evaluation.speed.trace import DECODER, LANGUAGE_MODEL, LATENTS
 from loquor.evaluation.speed.trace import PARTS as TRACED
-from loquor.models.codec import CodecConfig
+from loquor.models.codec import SAMPLE_RATE_HZ, CodecConfig
 from loquor.models.realtime.checkpoint import load_realtime
 from loquor.models.realtime.model import RealtimeConfig, RealtimeModel, RealtimeState
 from loquor.nn.diffusion_head import DiffusionHeadConfig
@@ -42,9 +54,8 @@ from loquor.voices.voice import Voice
 
 BRANCHES = {"lm": 74, "tts_lm": 251, "neg_tts_lm": 1}  # positions of a published voice
 PUBLISHED_SAMPLING = Sampling(guidance=1.5, steps=5)
-SAMPLE_RATE_HZ = 24_000
 STREAMS = (1, 2, 4, 8)
-RTF, MS, CPU_MS, FIRST, WAIT = "rtf", "ms/frame", "cpu ms/frame", "first audio, ms", "wait, ms"
+FIRST = "first audio, ms"
 PARTS = {"read": LANGUAGE_MODEL, "hear": LANGUAGE_MODEL, "sampler": LATENTS, "decode": DECODER}  # by what is called
 BACKENDS = ("torch", "openvino")
 
@@ -85,10 +96,10 @@ class Manner:
 
     @classmethod
     def of(cls, folder: Path) -> Manner:
-        """As the model in `folder` speaks if it is asked for nothing: its own voice, guidance and steps."""
+        """As the model in `folder` speaks if it is asked for nothing: its own voice and sampling."""
         path, voices = folder / DEFAULTS_FILE, catalogue(folder)
         own = read_json(path) if path.is_file() else {}
-        sampling = replace(PUBLISHED_SAMPLING, **{name: own[name] for name in ("guidance", "steps") if name in own})
+        sampling = replace(PUBLISHED_SAMPLING, **{name: own[name] for name in SAMPLING_DEFAULTS if name in own})
         if not voices:
             return cls(sampling)
         voice = Voice.open(find_voice(own["voice"], voices) if "voice" in own else next(iter(voices.values())))
@@ -120,11 +131,11 @@ def _bench(model: RealtimeModel, manner: Manner, options: Options, what: dict[st
     subjects, scaling = list[Subject](), dict[str, dict[int, str]]()
     for backend, title in titles(model, options).items():
         runs = Runs(model if backend == "torch" else optimised(model, tensors_of(model)), manner, options.length)
-        scaling[title] = {n: title if n == 1 else f"{title}, {n} streams" for n in options.streams or STREAMS}
+        scaling[title] = names_by_streams(title, options.streams or STREAMS)
         subjects += [Subject(name, partial(runs.go, n), backend) for n, name in scaling[title].items()]
     count = sum(p.numel() for name, p in model.named_parameters() if not name.startswith("codec.encoder."))
     settings = {**what, "parameters": count, "frames": options.length}
-    parts = [_part(name) for name in TRACED]
+    parts = [part_figure(name) for name in TRACED]
     return Bench(
         subjects=subjects,
         claim=RTF,
@@ -220,7 +231,7 @@ class Runs:
         ms, frame_ms = wall_ms / handed, 1000 * config.codec.hop_samples / SAMPLE_RATE_HZ
         firsts = [times[0] for times in arrived.values()]
         waits = [later - earlier for times in arrived.values() for earlier, later in pairwise(times)]
-        spent = {_part(title): 1000 * watch.spent.get(title, 0.0) / handed for title in TRACED}
+        spent = {part_figure(title): 1000 * watch.spent.get(title, 0.0) / handed for title in TRACED}
         figures = {RTF: ms / frame_ms, MS: ms, CPU_MS: cpu_ms / handed, FIRST: max(firsts)}
         return Outcome(figures | spent, {FIRST: firsts, WAIT: waits})
 
@@ -243,7 +254,3 @@ def _voice(backend: RealtimeBackend, lengths: Mapping[str, int]) -> RealtimeStat
         cache.reserve(length)
         cache.length.fill_(length)
     return state
-
-
-def _part(name: str) -> str:
-    return f"{name}, ms/frame"

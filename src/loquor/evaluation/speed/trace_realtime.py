@@ -58,15 +58,12 @@ class Marks(Watch):
         self.calls: list[Call] = []
         self.part = ""
 
-    def on(self, name: str, work: Callable[..., object]) -> Callable[..., object]:
-        def marked(*arguments: object) -> object:
-            start, self.part = self.clock(), name
-            with record_function(name):
-                result = work(*arguments)
-            self.calls.append(Call(name, start, self.clock() - start))
-            return result
-
-        return marked
+    def _run(self, name: str, work: Callable[[], object]) -> object:
+        start, self.part = self.clock(), name
+        with record_function(name):
+            result = work()
+        self.calls.append(Call(name, start, self.clock() - start))
+        return result
 
 
 class Speaking:
