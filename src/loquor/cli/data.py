@@ -209,7 +209,7 @@ def _runner(workers: int, ray: bool) -> Runner:
 def _recogniser() -> TranscriptCheck:
     """What compares a text with what is heard; made in each worker."""
     from loquor.evaluation import Moonshine, word_error_rate
-    from loquor.training.dataset.records import SAMPLE_RATE_HZ
+    from loquor.models.codec import SAMPLE_RATE_HZ
 
     transcriber = Moonshine()
 

@@ -19,9 +19,10 @@ from loquor.configs import read_json
 from loquor.engine.audio_tokenizer import VARIABLE, audio_tokenizer_folders, open_audio_tokenizer
 from loquor.engine.generation_file import GenerationDefaults
 from loquor.engine.request import Sampling
-from loquor.engine.speaker import DEFAULTS_FILE, SAMPLE_RATE_HZ, SAMPLING_DEFAULTS
+from loquor.engine.speaker import DEFAULTS_FILE, SAMPLING_DEFAULTS
 from loquor.errors import ConfigError
 from loquor.models import VITA, family_of
+from loquor.models.codec import SAMPLE_RATE_HZ
 from loquor.models.longform.checkpoint import LAYOUTS
 from loquor.models.longform.names import Names
 from loquor.models.sections import stated_rate_hz

@@ -22,11 +22,12 @@ from loquor.engine.hub import model_name
 from loquor.engine.listening import FrameListening
 from loquor.engine.longform import LongformBatch, LongformStream, voice_latents
 from loquor.engine.request import Chunk, Frame, LongformFrame, Sampling
-from loquor.engine.speaker import DEFAULTS_FILE, SAMPLE_RATE_HZ, require_text
+from loquor.engine.speaker import DEFAULTS_FILE, require_text
 from loquor.engine.speech import Progress, Recording, Speech
 from loquor.engine.worker import Lane, Worker
 from loquor.errors import CapacityError, ConfigError, InputError, ScriptError, VoiceError
 from loquor.models import LONGFORM, Adapters
+from loquor.models.codec import SAMPLE_RATE_HZ
 from loquor.models.longform.checkpoint import load_longform
 from loquor.models.longform.model import LongformModel
 from loquor.models.longform.prompt import MOST_VOICES, Line, SpecialIds, write_prompt

@@ -25,6 +25,7 @@ from loquor.engine.voice_making import Reference, make_voice
 from loquor.engine.worker import Worker
 from loquor.errors import ConfigError, InputError, VoiceError
 from loquor.models import REALTIME, Adapters
+from loquor.models.codec import SAMPLE_RATE_HZ
 from loquor.models.realtime.checkpoint import load_realtime
 from loquor.models.realtime.model import RealtimeConfig, RealtimeModel, RealtimeState
 from loquor.models.realtime.prompt import voice_state
@@ -33,7 +34,6 @@ from loquor.voices.card import Card, Fingerprint, read_card
 from loquor.voices.catalogue import catalogue, find_voice
 from loquor.voices.voice import Voice
 
-SAMPLE_RATE_HZ = 24_000
 DEFAULTS_FILE = "loquor.json"  # beside config.json: {"voice": ..., "guidance": ..., ...}
 SAMPLING_DEFAULTS = ("guidance", "steps", "temperature")  # in it, beside the voice
 CONTEXT_SHARE = 0.75  # of the context that one utterance plans to fill

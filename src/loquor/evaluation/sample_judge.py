@@ -19,10 +19,10 @@ from loquor.evaluation.mos import OpinionPredictor
 from loquor.evaluation.similarity import Embeddings, SpeakerEncoder
 from loquor.evaluation.transcriber import Moonshine
 from loquor.evaluation.wer import score
+from loquor.models.codec import SAMPLE_RATE_HZ
 
 logger = logging.getLogger(__name__)
 
-SAMPLE_RATE_HZ = 24_000
 Spoken = Sequence[tuple[str, Waveform]]  # sentences, and how the model said them [T] at 24 kHz
 
 

@@ -16,8 +16,8 @@ from loquor.errors import InputError
 from loquor.evaluation.fitness import Measures, Unchecked, look_for
 from loquor.evaluation.similarity import SpeakerEncoder, similarity
 from loquor.evaluation.wer import score
+from loquor.models.codec import SAMPLE_RATE_HZ
 
-SAMPLE_RATE_HZ = 24_000
 TEST_SENTENCES = (  # of common words, together long enough that one misheard word is 2 %
     "The old man walked slowly along the river and watched the boats.",
     "She had coffee with an old friend on Tuesday morning.",

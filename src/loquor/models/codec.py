@@ -22,6 +22,7 @@ from loquor.nn.linear import Linear
 from loquor.nn.norm import RMSNorm
 from loquor.state import State
 
+SAMPLE_RATE_HZ = 24_000  # of every published codec, and of what is recorded for them
 KERNEL = 7  # taps of stem, head and mixer in every published file
 
 

@@ -27,7 +27,7 @@ from loquor.engine.request import Chunk
 from loquor.engine.session import Session
 from loquor.engine.speaker import Speaker, require_text
 from loquor.errors import InputError
-from loquor.voices.cleaning import SAMPLE_RATE_HZ
+from loquor.models.codec import SAMPLE_RATE_HZ
 from loquor.voices.recording import RecordedVoice
 from loquor.voices.voice import Voice
 

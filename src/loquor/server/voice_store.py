@@ -24,11 +24,12 @@ from loquor.audio.resample import Waveform
 from loquor.engine.speaker import Speaker
 from loquor.engine.voice_making import Reference, encode_recording, make_voice
 from loquor.errors import InputError, LoquorError, VoiceError
+from loquor.models.codec import SAMPLE_RATE_HZ
 from loquor.server.keys import Client
 from loquor.server.refusals import NotFoundError
 from loquor.voices.card import AnyCard, Card, Fingerprint, read_card
 from loquor.voices.catalogue import SAVED, catalogue, find_voice
-from loquor.voices.cleaning import SAMPLE_RATE_HZ, clean
+from loquor.voices.cleaning import clean
 from loquor.voices.recording import READ_S, RecordedVoice
 from loquor.voices.voice import Voice
 

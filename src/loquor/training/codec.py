@@ -14,10 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from loquor.models.codec import Codec, Decoder, Encoder
+from loquor.models.codec import SAMPLE_RATE_HZ, Codec, Decoder, Encoder
 from loquor.nn.conv import CausalConv1d, CausalConvTranspose1d
-
-SAMPLE_RATE_HZ = 24_000
 
 
 @dataclass(frozen=True)

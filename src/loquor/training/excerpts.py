@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from loquor.audio.io import read
 from loquor.audio.level import normalize_level
 from loquor.errors import InputError
+from loquor.models.codec import SAMPLE_RATE_HZ
 from loquor.training.dataset.sounds import SUFFIXES
 
-SAMPLE_RATE_HZ = 24_000
 FRAMES = 16  # of an excerpt: 2.1 s
 HELD_OUT = 0.1  # share of the takes, and of the recordings, that only measure
 MOST_S = 3600.0  # of recordings, which are held in memory: 350 MB

@@ -16,13 +16,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from loquor.errors import CapacityError, InputError
-from loquor.models.codec import Encoder
+from loquor.models.codec import SAMPLE_RATE_HZ, Encoder
 from loquor.models.longform.model import LongformModel
 from loquor.models.longform.prompt import Line, SpecialIds, write_prompt
 from loquor.text.qwen_tokenizer import QwenTokenizer
 
 Semantics = Literal["real", "none", "zero"]
-SAMPLE_RATE_HZ = 24_000
 FRAMES_AT_ONCE = 256  # encoded in one go, 34 s: memory does not grow with the length of a segment
 SHORTEST_VOICE_S, LONGEST_VOICE_S = 5.0, 15.0
 FADE_S, SILENCE_BEFORE_S, SILENCE_AFTER_S = 0.25, 0.25, 0.75

@@ -14,8 +14,8 @@ import numpy as np
 from loquor.audio.level import BLOCKS_PER_S, block_levels, is_loud, level_dbfs, normalize_level, sound_span
 from loquor.audio.resample import Waveform
 from loquor.errors import VoiceError
+from loquor.models.codec import SAMPLE_RATE_HZ
 
-SAMPLE_RATE_HZ = 24_000
 SHORTEST_S, LONGEST_S = 3.0, 60.0  # of a voice, from its first sound to its last
 SILENT_DBFS = -60.0  # no block louder: what a closed microphone gives
 SOUND_SHARE = 0.1  # less of it above the floor is a click or two, not speech

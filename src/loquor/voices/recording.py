@@ -17,9 +17,10 @@ from torch import Tensor
 from loquor.audio.io import WHOLE, Section, read
 from loquor.audio.level import level_dbfs
 from loquor.errors import VoiceError
+from loquor.models.codec import SAMPLE_RATE_HZ
 from loquor.voices.card import RecordingCard, language_of, read_card, read_voice_file, save_voice_file
 from loquor.voices.catalogue import PRESET, SAVED
-from loquor.voices.cleaning import LONGEST_S, SAMPLE_RATE_HZ, Cleaned, clean
+from loquor.voices.cleaning import LONGEST_S, Cleaned, clean
 from loquor.voices.voice import Voice, import_preset
 
 logger = logging.getLogger(__name__)

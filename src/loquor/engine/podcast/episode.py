@@ -31,8 +31,8 @@ from loquor.engine.podcast.plan import Plan
 from loquor.engine.podcast.produce import Producer, Progress, faults
 from loquor.engine.podcast.production import Production
 from loquor.errors import InputError
+from loquor.models.codec import SAMPLE_RATE_HZ
 from loquor.text.subtitles import write_subtitles
-from loquor.voices.cleaning import SAMPLE_RATE_HZ
 
 logger = logging.getLogger(__name__)
 

@@ -28,10 +28,10 @@ from loquor.engine.podcast.plan import Plan, Take, carried
 from loquor.engine.podcast.production import Production
 from loquor.engine.request import LongformFrame
 from loquor.errors import CapacityError
+from loquor.models.codec import SAMPLE_RATE_HZ
 from loquor.models.longform.prompt import Line, Prompt, SpecialIds, Spoken, write_prompt
 from loquor.text.script import plain_quotes
 from loquor.text.timing import joined
-from loquor.voices.cleaning import SAMPLE_RATE_HZ
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from loquor.audio.level import TARGET_DBFS
-from loquor.engine.speaker import SAMPLE_RATE_HZ
+from loquor.models.codec import SAMPLE_RATE_HZ
 from loquor.models.longform.model import LongformModel
 from loquor.models.sections import stated_rate_hz
 from loquor.text.timing import estimated_s

@@ -14,8 +14,8 @@ from loquor.audio.io import Section, read
 from loquor.audio.level import block_levels
 from loquor.audio.resample import Waveform
 from loquor.errors import AudioError
+from loquor.models.codec import SAMPLE_RATE_HZ
 from loquor.training.dataset.reader import Dataset
-from loquor.training.dataset.records import SAMPLE_RATE_HZ
 
 LONGEST_S = 8.0  # of an item that is listened to
 BLOCKS = 5  # of 10 ms, over which an envelope is taken

@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 from loquor.checkpoints import write_text
 from loquor.configs import read_json
 from loquor.errors import CheckpointError, InputError
+from loquor.models.codec import SAMPLE_RATE_HZ
 from loquor.training.dataset.encoding import STORED, SpeechCodec
 from loquor.training.dataset.pictures import draw_histograms
-from loquor.training.dataset.records import SAMPLE_RATE_HZ, Dropped, Record, as_json
+from loquor.training.dataset.records import Dropped, Record, as_json
 from loquor.training.dataset.report import Report, Totals
 from loquor.training.dataset.shards import FORMAT, read_summary
 

@@ -15,8 +15,9 @@ from sentencex import segment
 from loquor.audio.level import block_levels, level_dbfs, normalize_level, sound_span
 from loquor.audio.resample import Waveform
 from loquor.errors import AudioError
+from loquor.models.codec import SAMPLE_RATE_HZ
 from loquor.text.timing import estimated_s
-from loquor.training.dataset.records import LONGEST_READ_S, SAMPLE_RATE_HZ, Dropped, Line, RawItem, Record, Sound, Unfit
+from loquor.training.dataset.records import LONGEST_READ_S, Dropped, Line, RawItem, Record, Sound, Unfit
 from loquor.training.dataset.settings import SPLITS, Settings
 from loquor.training.dataset.splitting import quiet_db, split
 from loquor.training.dataset.wording import Wording, reader, wording

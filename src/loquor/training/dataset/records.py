@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from loquor.audio.resample import Waveform
+from loquor.models.codec import SAMPLE_RATE_HZ
 
-SAMPLE_RATE_HZ = 24_000
 LONGEST_READ_S = 600.0  # of a recording; from longer ones sentences cannot be told apart with some certainty
 
 REASONS = {

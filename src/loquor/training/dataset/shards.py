@@ -21,9 +21,10 @@ from torch import Tensor
 from loquor.audio.level import normalize_level, sound_span
 from loquor.audio.resample import Waveform
 from loquor.errors import CheckpointError
+from loquor.models.codec import SAMPLE_RATE_HZ
 from loquor.training.dataset.encoding import STORED, SpeechCodec
 from loquor.training.dataset.preparation import Piece, TranscriptCheck, prepare, recorded
-from loquor.training.dataset.records import SAMPLE_RATE_HZ, Dropped, Record, Sound, Unfit, as_json
+from loquor.training.dataset.records import Dropped, Record, Sound, Unfit, as_json
 from loquor.training.dataset.settings import Settings
 from loquor.training.dataset.sources import Listed
 from loquor.training.sequences import crop_voice

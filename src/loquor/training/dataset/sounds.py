@@ -11,8 +11,9 @@ import numpy as np
 from loquor.audio.io import Section, decode, read
 from loquor.audio.resample import Waveform, resample
 from loquor.errors import AudioError
+from loquor.models.codec import SAMPLE_RATE_HZ
 from loquor.training.dataset import tables
-from loquor.training.dataset.records import LONGEST_READ_S, SAMPLE_RATE_HZ
+from loquor.training.dataset.records import LONGEST_READ_S
 
 KNOWN = "wav flac mp3 ogg oga opus m4a mp4 aac webm mka amr aif aiff au caf"
 SUFFIXES = frozenset(f".{name}" for name in KNOWN.split())

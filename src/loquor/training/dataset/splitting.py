@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from loquor.audio.level import BLOCKS_PER_S, block_levels, is_loud
 from loquor.audio.resample import Waveform
-from loquor.training.dataset.records import SAMPLE_RATE_HZ
+from loquor.models.codec import SAMPLE_RATE_HZ
 
 Numbers = npt.NDArray[np.float64]
 
