@@ -123,6 +123,24 @@ def test_a_voice_there_is_not_is_told_and_the_next_turn_is_spoken(speaker: Speak
     assert sound(down) == expected(speaker, SENTENCE)
 
 
+def test_a_turn_that_breaks_off_is_told_and_ends_and_the_next_is_spoken(
+    speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, step = iter(range(100)), speaker._worker.batch.step
+
+    def breaking() -> object:
+        if next(steps) == 3:
+            raise RuntimeError("out of memory")
+        return step()
+
+    monkeypatch.setattr(speaker._worker.batch, "step", breaking)
+    frames = [*turn(LONG), SleepFrame(1), *turn(SENTENCE)]
+    down, up = run(run_test(LoquorTTSService(speaker), frames_to_send=frames, pipeline_params=RATE, start_timeout=30))
+    assert any("out of memory" in frame.error for frame in up if isinstance(frame, ErrorFrame))
+    first = next(at for at, frame in enumerate(down) if isinstance(frame, TTSStoppedFrame))
+    assert sound(down[first:]) == expected(speaker, SENTENCE)
+
+
 def heard_until(speaker: Speaker, played_s: float) -> int:
     """Characters of `LONG` that are heard after so many seconds."""
     times = WordTimes(speaker.sample_rate_hz)

@@ -303,6 +303,7 @@ def test_in_persian_the_page_runs_from_right_to_left_with_persian_digits(visit):
     page = visit(locale="fa-IR")
     assert page.evaluate("[document.documentElement.lang, document.documentElement.dir]") == ["fa", "rtl"]
     assert page.inner_text("#speak") == "بخوان"
+    assert "انگلیسی" in page.text_content("#voice")  # the voice's language
     page.fill("#text", "Yes.")
     page.click("#speak")
     until_state(page, "finished")
@@ -318,6 +319,7 @@ def test_in_persian_the_page_runs_from_right_to_left_with_persian_digits(visit):
     page.click("#language")
     assert page.evaluate("[document.documentElement.lang, document.documentElement.dir]") == ["en", "ltr"]
     assert page.inner_text("#status") == "Stopped"
+    assert "English" in page.text_content("#voice")
 
 
 def test_every_sentence_of_the_page_exists_in_both_languages(scratch):

@@ -10,7 +10,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -384,6 +384,18 @@ def test_a_turn_whose_text_does_not_go_on_gives_its_slot_back(serve: Serve, spea
         client.say("Yes.")
         assert client.hear("audio.done")["turn"] == 1
     assert client.sound == expected(speaker, "Yes.")
+
+
+def test_what_no_route_would_take_is_not_even_received(serve: Serve, speaker: Speaker) -> None:
+    running = serve(speaker)
+    with listening(running) as listener:
+        with suppress(ConnectionClosed):  # it may be over before the last byte is sent
+            listener.socket.send("x" * (17 << 20))
+        with pytest.raises(ConnectionClosed) as closed:
+            listener.socket.recv(30)
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1009  # too large
+    with listening(running, {}) as listener:
+        assert listener.of("session.configured")
 
 
 def test_a_message_that_is_too_large_ends_the_conversation(serve: Serve, speaker: Speaker) -> None:
