@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 import loquor
 from loquor.errors import ConfigError, InputError
+from loquor.models.codec import Codec
 from loquor.training import embedded, speakers, whole_voice
 from loquor.training.sentences import everyday_sentences
 from loquor.training.texts import words
@@ -93,6 +95,10 @@ def test_a_voice_is_made_from_nothing_and_a_second_call_only_looks_at_it(
     speaker = loquor.load(model)
     assert speaker.voices == ["en-Clara_woman", "en-Martin_man"]
     assert len(speaker.speak("Yes.", "en-Martin_man").waveform) >= 3200
+    codec, mean = Codec(embedded.CODEC).eval(), torch.zeros(1, 2, 8)
+    embedded._load_codec(codec, tmp_path / "voice" / "latents", tmp_path / "voice" / "decoder")
+    said, learned = speaker.model.codec.decoder(mean), codec.decoder(mean)  # type: ignore[misc]
+    torch.testing.assert_close(said, learned * 10**0.2, rtol=0, atol=0.05 * float(learned.abs().max()))  # 4 dB louder
     figures = json.loads((tmp_path / "voice" / FIGURES).read_text())
     assert figures["voices"]["en-Martin_man"]["teacher"]["wer"] == 1.0
     card = (model / "README.md").read_text()

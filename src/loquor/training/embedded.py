@@ -77,6 +77,7 @@ MODEL = RealtimeConfig(
     speech_window=6,
     utterance_tokens=13,  # so much text in bytes / 3: what the corpus has no longer examples of is cut
 )
+LOUDER = 10 ** (4 / 20)  # what is heard, than what was learned from: the level of the corpora is a quiet one
 DEFAULTS = {"guidance": 2.0, "steps": 8, "temperature": 0.7}
 NEGATIVE_SHARE = 0.1  # of the rows, which train the negative branch
 PRESETS = (  # name and origin, of the first corpora
@@ -206,6 +207,9 @@ def export(  # noqa: PLR0913, PLR0917 - a command's options
     trainer.resume()
     model = training.model
     _load_codec(model.codec, latents, decoder)
+    assert model.codec.decoder is not None
+    for parameter in model.codec.decoder.head.parameters():
+        parameter.data *= LOUDER
     with trainer.averaged():
         model.eval().requires_grad_(False).to(getattr(torch, dtype))
         export_realtime(model, out)
