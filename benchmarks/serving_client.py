@@ -90,7 +90,7 @@ class ServerProcess:
         return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024
 
     async def health(self) -> dict[str, Any]:
-        async with self.connected("GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") as reader:
+        async with self.connected("GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n") as reader:
             return dict(json.loads((await reader.read()).split(b"\r\n\r\n", 1)[1]))
 
     @asynccontextmanager
@@ -110,7 +110,7 @@ class ServerProcess:
         if ask.guidance is not None:
             wish["cfg_scale"] = ask.guidance
         body = json.dumps(wish).encode()
-        head = "POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head = "POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         async with self.connected(f"{head}Content-Length: {len(body)}\r\n\r\n", body) as reader:
             yield reader
 

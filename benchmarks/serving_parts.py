@@ -125,6 +125,8 @@ async def disconnects(server: ServerProcess, total: int) -> AsyncIterator[Row]:
     """Clients that hang up at any moment; afterwards all slots are free and speech is as before."""
     asks = short_asks()[:AT_ONCE]
     before = [await server.say(ask) for ask in asks]
+    for reply in before:
+        require_whole(reply)
     rng, left = random.Random(0), total
 
     async def leave(moment: float) -> None:
