@@ -8,9 +8,11 @@ import json
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import httpx2
@@ -20,7 +22,7 @@ from loquor.engine.speaker import Speaker
 from loquor.errors import ConfigError
 from loquor.server.ray_proxy import ToldOfLoss
 from loquor.server.running import bind
-from server_fixtures import HOP, LONG
+from server_fixtures import HOP, LONG, SENTENCE, within
 
 ray = pytest.importorskip("ray")
 pytest.importorskip("ray.serve")
@@ -107,9 +109,9 @@ def test_what_came_to_its_end_is_left_alone() -> None:
     assert through_proxy("websocket", *closed) == closed
 
 
-@pytest.fixture
-def cluster(ray_module: Any, talkative: Speaker) -> Iterator[str]:
-    """Two replicas of the toy that does not stop talking, and their address."""
+@contextmanager
+def cluster_of(ray_module: Any, **given: str) -> Iterator[str]:
+    """A server on a cluster of its own, and its address."""
     from ray import serve
 
     with bind("127.0.0.1", 0) as bound:
@@ -117,12 +119,18 @@ def cluster(ray_module: Any, talkative: Speaker) -> Iterator[str]:
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
         serve.start(http_options={"host": "127.0.0.1", "port": port})
-        given = {"model": str(talkative.folder), "min_replicas": "2", "max_replicas": "2", "cpus": "0.5"}
-        serve.run(ray_module.app(given))
+        serve.run(ray_module.app({"cpus": "0.5", **given}))
         yield f"http://127.0.0.1:{port}"
     finally:
         serve.shutdown()
         ray.shutdown()
+
+
+@pytest.fixture
+def cluster(ray_module: Any, talkative: Speaker) -> Iterator[str]:
+    """Two replicas of the toy that does not stop talking."""
+    with cluster_of(ray_module, model=str(talkative.folder), min_replicas="2", max_replicas="2") as url:
+        yield url
 
 
 def replica_of(url: str, session: str) -> str:
@@ -182,3 +190,27 @@ def test_a_replica_that_is_killed_takes_only_its_own_streams(cluster: str) -> No
     assert min(frames) > 100
     assert replica_of(cluster, doomed) != killed  # its sessions have another place
     assert replica_of(cluster, spared) != killed
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray's own
+def test_more_listeners_than_a_replica_has_slots_bring_another(ray_module: Any, talkative: Speaker) -> None:
+    with cluster_of(ray_module, model=str(talkative.folder), slots="1", max_replicas="2") as url:
+        assert len({replica_of(url, f"session {number}") for number in range(20)}) == 1
+        is_enough = threading.Event()
+
+        def listen(number: int) -> int:
+            """Until another replica is there; gives how many replies were not whole speech."""
+            broken = 0
+            while not is_enough.is_set():
+                body = {"model": "tts-1", "input": SENTENCE, "response_format": "pcm", "seed": number}
+                reply = httpx2.post(f"{url}/v1/audio/speech", json=body, timeout=PATIENCE_S)
+                broken += reply.status_code != 200 or not reply.content
+            return broken
+
+        with ThreadPoolExecutor(4) as threads:
+            listeners = [threads.submit(listen, number) for number in range(4)]
+            has_grown = within(PATIENCE_S, lambda: len({replica_of(url, f"session {n}") for n in range(20)}) == 2)
+            is_enough.set()
+            assert has_grown
+            assert [each.result(PATIENCE_S) for each in listeners] == [0, 0, 0, 0]
