@@ -54,7 +54,9 @@ def test_its_speech_fits_every_container(serve: Serve, talker: Converser) -> Non
 
 
 def test_what_it_does_not_know_is_one_clear_error(serve: Serve, talker: Converser) -> None:
-    refused = httpx2.post(f"{serve(talker).url}/v1/audio/speech", json={"model": "toy", "input": TEXT, "steps": 3})
+    refused = httpx2.post(
+        f"{serve(talker).url}/v1/audio/speech", json={"model": "toy", "input": TEXT, "steps": 3}, timeout=60
+    )
     assert refused.status_code == 400
     assert "knows no guidance and no steps" in refused.json()["error"]["message"]
 

@@ -36,7 +36,7 @@ OWN = names_for("127.0.0.1", "127.0.0.1", ("tts.local",), has_keys=False)
 def test_only_names_of_this_machine_are_answered_to(serve: Serve, speaker: Speaker, host: str, status: int) -> None:
     running = serve(speaker, hosts=OWN)
     headers = {"Host": host.format(port=running.address[1])}
-    reply = httpx2.get(f"{running.url}/v1/audio/voices", headers=headers)
+    reply = httpx2.get(f"{running.url}/v1/audio/voices", headers=headers, timeout=60)
     assert reply.status_code == status
     if status == 403:
         error = reply.json()["error"]
@@ -49,7 +49,7 @@ def test_a_page_whose_name_was_made_to_mean_this_machine_can_do_nothing(serve: S
     site = f"rebound.example:{running.address[1]}"
     headers = {"Host": site, "Origin": f"http://{site}"}
     body = {"model": "toy", "voice": "Toy", "input": "Hello."}
-    assert httpx2.post(f"{running.url}/v1/audio/speech", json=body, headers=headers).status_code == 403
+    assert httpx2.post(f"{running.url}/v1/audio/speech", json=body, headers=headers, timeout=60).status_code == 403
     for path in ("/v1/audio/speech/stream", "/v1/realtime", "/stream?text=Hello"):
         with create_connection(running.address) as raw, pytest.raises(InvalidStatus) as refused:
             connect(f"ws://{site}{path}", sock=raw, origin=headers["Origin"])

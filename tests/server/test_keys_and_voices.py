@@ -98,7 +98,7 @@ def test_over_http_an_unknown_key_is_401_and_a_fast_one_429(serve: Serve, speake
     with pytest.raises(openai.AuthenticationError) as unknown:
         running.client("lq-wrong").models.list()
     assert unknown.value.code == "invalid_api_key"
-    assert httpx2.get(f"{running.url}/v1/audio/voices").status_code == 401
+    assert httpx2.get(f"{running.url}/v1/audio/voices", timeout=60).status_code == 401
     for _ in range(2):
         running.client("ada").models.list()
     with pytest.raises(openai.RateLimitError) as fast:
@@ -133,7 +133,7 @@ def upload(
 
 
 def names(running: Running, key: str) -> list[str]:
-    reply = httpx2.get(f"{running.url}/v1/audio/voices", headers=bearer(running.keys[key]))
+    reply = httpx2.get(f"{running.url}/v1/audio/voices", headers=bearer(running.keys[key]), timeout=60)
     return [voice["name"] for voice in reply.json()["voices"]]
 
 

@@ -89,12 +89,12 @@ def test_a_key_is_asked_for_where_the_server_has_keys(serve: Serve, speaker: Spe
     running = serve(speaker, keys={"ada": {}})
     _, log, _ = said(running, text="Yes.")
     assert "API key" in log[0]["data"]["message"]
-    assert httpx2.get(f"{running.url}/config").status_code == 401
+    assert httpx2.get(f"{running.url}/config", timeout=60).status_code == 401
     headers = {"Authorization": f"Bearer {running.keys['ada']}"}
     with connect(address(running, text="Yes."), additional_headers=headers) as socket:
         assert any(isinstance(message, bytes) for message in socket)
 
 
 def test_the_voices_are_told(serve: Serve, speaker: Speaker) -> None:
-    config = httpx2.get(f"{serve(speaker).url}/config").json()
+    config = httpx2.get(f"{serve(speaker).url}/config", timeout=60).json()
     assert config == {"voices": ["default", "Toy"], "default_voice": "default"}

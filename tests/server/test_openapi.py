@@ -58,7 +58,7 @@ class Deaf:
 
 
 def document(running: Running) -> dict[str, Any]:
-    return dict(httpx2.get(f"{running.url}/openapi.json").json())
+    return dict(httpx2.get(f"{running.url}/openapi.json", timeout=60).json())
 
 
 def findings(running: Running, folder: Path, *options: str) -> str:

@@ -97,7 +97,7 @@ def until(page, fact, timeout_s=60):
         if page.evaluate(fact):
             return
         page.wait_for_timeout(20)
-    pytest.fail(f"not within {timeout_s} s: {fact}; the page says: {page.inner_text('.deck')}")
+    pytest.fail(f"not within {timeout_s} s: {fact}; the page says: {page.inner_text('body')}")
 
 
 def until_state(page, state):
@@ -116,13 +116,13 @@ def sent_by(page):
 
 
 def test_the_page_may_ask_nobody_but_its_server_and_is_sent_once(server):
-    first = httpx.get(f"{server.url}/")
-    again = httpx.get(f"{server.url}/", headers={"If-None-Match": first.headers["etag"]})
+    first = httpx.get(f"{server.url}/", timeout=60)
+    again = httpx.get(f"{server.url}/", headers={"If-None-Match": first.headers["etag"]}, timeout=60)
     assert "default-src 'none'" in first.headers["content-security-policy"]
     assert "unsafe" not in first.headers["content-security-policy"]
     assert (again.status_code, again.content) == (304, b"")
-    assert httpx.get(f"{server.url}/page/player.js").headers["content-type"].startswith("text/javascript")
-    assert httpx.get(f"{server.url}/page/..%2Fapp.py").status_code == 404
+    assert httpx.get(f"{server.url}/page/player.js", timeout=60).headers["content-type"].startswith("text/javascript")
+    assert httpx.get(f"{server.url}/page/..%2Fapp.py", timeout=60).status_code == 404
 
 
 def test_words_light_up_in_order_as_they_are_heard_and_the_speech_can_be_kept(visit, server, tmp_path):
@@ -254,7 +254,7 @@ def test_a_voice_is_made_of_a_recording_only_with_consent_and_can_be_deleted(vis
     page.click("#voices")
     page.fill("#voice-name", "Ada")
     page.click("#record")
-    until(page, "Number(document.getElementById('record').dataset.seconds) >= 4")
+    until(page, "Number(document.getElementById('record').dataset.seconds) >= 8")  # a busy machine loses some
     page.click("#record")
     until(page, "document.getElementById('recorded').textContent.includes('recorded')")
     page.click("#voice-make")  # without consent the form is not sent
@@ -263,7 +263,7 @@ def test_a_voice_is_made_of_a_recording_only_with_consent_and_can_be_deleted(vis
     page.fill("#consent", "Ada Smith agreed to this test")
     page.click("#voice-make")
     until(page, "!document.getElementById('voice-dialog').open")
-    made = next(voice for voice in httpx.get(listed).json()["voices"] if voice["uploaded"])
+    made = next(voice for voice in httpx.get(listed, timeout=60).json()["voices"] if voice["uploaded"])
     assert (made["name"], page.input_value("#voice")) == ("Ada", made["id"])
     assert page.inner_text("#status") == "Ada can speak now."
 
@@ -271,7 +271,7 @@ def test_a_voice_is_made_of_a_recording_only_with_consent_and_can_be_deleted(vis
     page.get_by_role("button", name="Delete Ada").click()
     page.get_by_role("button", name="Delete Ada for good?").click()
     until(page, "document.getElementById('own-voices').childElementCount === 0")
-    assert not any(voice["uploaded"] for voice in httpx.get(listed).json()["voices"])
+    assert not any(voice["uploaded"] for voice in httpx.get(listed, timeout=60).json()["voices"])
 
 
 def test_all_can_be_done_by_keyboard(visit, server):

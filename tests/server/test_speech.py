@@ -157,13 +157,13 @@ def test_every_synthesis_leaves_a_line_and_figures(serve: Serve, speaker: Speake
     assert note["client"] == "anonymous" and note["voice"] == "Toy" and note["outcome"] == "end"
     assert note["characters"] == len(SENTENCE) and len(str(note["text_sha256"])) == 64
     assert SENTENCE not in str(note)
-    metrics = httpx2.get(f"{running.url}/metrics").text
+    metrics = httpx2.get(f"{running.url}/metrics", timeout=60).text
     assert 'loquor_requests_total{outcome="end",protocol="openai"} 1.0' in metrics
     assert f"loquor_audio_seconds_total {note['seconds']}" in metrics
     for name in ("first_audio_seconds_count 1.0", "real_time_factor_count 1.0", "slots 8.0", "slots_in_use 0.0"):
         assert f"loquor_{name}" in metrics
-    assert httpx2.get(f"{running.url}/health").json()["model"] == "toy"
-    assert httpx2.get(f"{running.url}/ready").json() == {"ready": True}
+    assert httpx2.get(f"{running.url}/health", timeout=60).json()["model"] == "toy"
+    assert httpx2.get(f"{running.url}/ready", timeout=60).json() == {"ready": True}
 
 
 def test_models_are_listed_with_their_other_names(serve: Serve, speaker: Speaker) -> None:
@@ -176,8 +176,8 @@ def test_models_are_listed_with_their_other_names(serve: Serve, speaker: Speaker
 
 def test_pages_elsewhere_may_not_ask_unless_the_operator_says_so(serve: Serve, speaker: Speaker) -> None:
     headers = {"Origin": "https://example.org"}
-    closed = httpx2.get(f"{serve(speaker).url}/health", headers=headers)
-    opened = httpx2.get(f"{serve(speaker, origins=('https://example.org',)).url}/health", headers=headers)
+    closed = httpx2.get(f"{serve(speaker).url}/health", headers=headers, timeout=60)
+    opened = httpx2.get(f"{serve(speaker, origins=('https://example.org',)).url}/health", headers=headers, timeout=60)
     assert "access-control-allow-origin" not in closed.headers
     assert opened.headers["access-control-allow-origin"] == "https://example.org"
 
@@ -188,7 +188,9 @@ def test_pages_elsewhere_may_not_send_forms_either_which_browsers_let_them(serve
     def form(origin: str) -> int:
         files = {"audio_sample": ("a.wav", b"RIFF", "audio/wav")}
         said = {"name": "a", "consent": "mine"}
-        sent = httpx2.post(f"{running.url}/v1/audio/voices", data=said, files=files, headers={"Origin": origin})
+        sent = httpx2.post(
+            f"{running.url}/v1/audio/voices", data=said, files=files, headers={"Origin": origin}, timeout=60
+        )
         return sent.status_code
 
     assert form("https://evil.example") == 403
@@ -200,5 +202,7 @@ def test_a_body_that_is_too_large_is_turned_away(serve: Serve, speaker: Speaker,
     running = serve(speaker, Limits(body_bytes=1000))
     body = json.dumps({"model": "toy", "voice": "Toy", "input": "a" * 2000}).encode()
     content = body if is_declared else iter([body[:600], body[600:]])
-    reply = httpx2.post(f"{running.url}/v1/audio/speech", content=content, headers={"content-type": "application/json"})
+    reply = httpx2.post(
+        f"{running.url}/v1/audio/speech", content=content, headers={"content-type": "application/json"}, timeout=60
+    )
     assert reply.status_code == 413

@@ -120,7 +120,7 @@ def test_text_goes_in_and_speech_comes_out(serve: Serve, talkative: Speaker) -> 
     assert within(10, lambda: bool(running.audit))
     note = running.audit[0]
     assert (note["id"], note["protocol"], note["outcome"]) == (start["id"], "websocket", "runaway")
-    metrics = httpx2.get(f"{running.url}/metrics").text
+    metrics = httpx2.get(f"{running.url}/metrics", timeout=60).text
     assert 'loquor_requests_total{outcome="runaway",protocol="websocket"} 1.0' in metrics
 
 
