@@ -28,11 +28,12 @@ from typing import Any
 
 from safetensors import safe_open
 
+from loquor.models.codec import SAMPLE_RATE_HZ
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 FRAMES_PER_TOKEN = 2.3  # of ordinary speech
-RATE_HZ = 24_000
 VOICE_S = 12.0
 OPENINGS = (
     "Well,",
@@ -86,7 +87,7 @@ def prepare(folder: Path, minutes: float, speakers: int) -> None:
     write_script(folder / "talk.txt", minutes, speakers)
     write_toy(folder / "toy", frames_per_token=FRAMES_PER_TOKEN)
     for i in range(speakers):
-        soundfile.write(folder / f"{i}.wav", toy_waveform(VOICE_S, seed=i).numpy(), RATE_HZ)
+        soundfile.write(folder / f"{i}.wav", toy_waveform(VOICE_S, seed=i).numpy(), SAMPLE_RATE_HZ)
 
 
 def start(folder: Path, speakers: int) -> subprocess.Popen[str]:
@@ -122,7 +123,7 @@ def watch(process: subprocess.Popen[str], folder: Path, every_s: float, kill_at:
 def minutes_of(take: Path) -> float:
     try:
         with safe_open(take, framework="pt") as file:
-            return int(json.loads(file.metadata()["loquor"])["samples"]) / RATE_HZ / 60
+            return int(json.loads(file.metadata()["loquor"])["samples"]) / SAMPLE_RATE_HZ / 60
     except OSError:  # the episode is done, and its takes are gone
         return 0.0
 

@@ -24,9 +24,8 @@ from loquor.evaluation.mos import OpinionPredictor
 from loquor.evaluation.similarity import SpeakerEncoder, similarity
 from loquor.evaluation.statistics import mean_interval
 from loquor.evaluation.wer import score
+from loquor.models.codec import SAMPLE_RATE_HZ
 from loquor.text.languages import normalize
-
-RATE_HZ = 24_000
 
 
 def mean(values: list[float]) -> str:
@@ -47,21 +46,21 @@ def main() -> None:
     rows, spoken, taught = [], [], []
     for path in track(sorted(options.held_out.glob("*.wav")), "speaking"):
         text = path.with_suffix(".txt").read_text(encoding="utf-8").strip()
-        reference = read(path, RATE_HZ)
+        reference = read(path, SAMPLE_RATE_HZ)
         said = speaker.speak(normalize(text, options.language), options.voice, seed=int(path.stem)).waveform.numpy()
-        distance = mel_cepstral_distance(said, reference, RATE_HZ)
+        distance = mel_cepstral_distance(said, reference, SAMPLE_RATE_HZ)
         rows.append(
             {
                 "text": text,
-                "similarity": similarity(encoder.embed(said, RATE_HZ), encoder.embed(reference, RATE_HZ)),
+                "similarity": similarity(encoder.embed(said, SAMPLE_RATE_HZ), encoder.embed(reference, SAMPLE_RATE_HZ)),
                 "mel_cepstral_distance": distance.decibel,
                 "length": len(said) / len(reference),
-                "mos": opinion.predict(said, RATE_HZ).overall,
-                "mos_of_teacher": opinion.predict(reference, RATE_HZ).overall,
+                "mos": opinion.predict(said, SAMPLE_RATE_HZ).overall,
+                "mos_of_teacher": opinion.predict(reference, SAMPLE_RATE_HZ).overall,
             }
         )
-        spoken.append((text, said, RATE_HZ))
-        taught.append((text, reference, RATE_HZ))
+        spoken.append((text, said, SAMPLE_RATE_HZ))
+        taught.append((text, reference, SAMPLE_RATE_HZ))
     figures = {key: mean([float(row[key]) for row in rows]) for key in rows[0] if key != "text"}
     if options.language == "en":
         figures |= {"words": str(score(spoken)), "words_of_teacher": str(score(taught))}

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from loquor.errors import ConfigError, InputError
+from loquor.models.codec import SAMPLE_RATE_HZ
 from loquor.training import corpus
-from loquor.training.corpus import LEAD_S, RATE_HZ, TAIL_S, at_level, join, trim
+from loquor.training.corpus import LEAD_S, TAIL_S, at_level, join, trim
 from loquor.training.sentences import FORMS, everyday_sentences, grammar
 from loquor.training.synthesis import synthesiser
 from loquor.training.texts import Filter, Sources, corpus_texts, runs, split_of, tidy, words
@@ -91,27 +92,31 @@ def test_about_one_text_in_a_hundred_is_for_validation() -> None:
 
 @pytest.mark.parametrize(("begin_s", "end_s"), [(0.3, 1.0), (0.05, 1.2)])  # silence to cut, and to add
 def test_trimming_silence_shifts_the_segments_with_the_sound(begin_s: float, end_s: float) -> None:
-    waveform = np.zeros(round(1.3 * RATE_HZ), dtype=np.float32)
-    click = round(0.6 * RATE_HZ)
+    waveform = np.zeros(round(1.3 * SAMPLE_RATE_HZ), dtype=np.float32)
+    click = round(0.6 * SAMPLE_RATE_HZ)
     waveform[click] = 1.0
     trimmed, segments = trim(waveform, [("pau", begin_s), ("k", 0.6), ("ae", end_s), ("pau", 1.3)])
     assert segments[0] == ("pau", LEAD_S)
-    assert round(segments[1][1] * RATE_HZ) == pytest.approx(np.argmax(trimmed), abs=1)
-    assert segments[-1][1] == pytest.approx(len(trimmed) / RATE_HZ) == pytest.approx(LEAD_S + end_s - begin_s + TAIL_S)
+    assert round(segments[1][1] * SAMPLE_RATE_HZ) == pytest.approx(np.argmax(trimmed), abs=1)
+    assert (
+        segments[-1][1]
+        == pytest.approx(len(trimmed) / SAMPLE_RATE_HZ)
+        == pytest.approx(LEAD_S + end_s - begin_s + TAIL_S)
+    )
 
 
 def test_joined_sentences_meet_in_one_silence() -> None:
-    take = trim(np.ones(RATE_HZ, dtype=np.float32), [("pau", 0.2), ("ow", 0.6), ("pau", 1.0)])
+    take = trim(np.ones(SAMPLE_RATE_HZ, dtype=np.float32), [("pau", 0.2), ("ow", 0.6), ("pau", 1.0)])
     waveform, segments = join([take, take])
     assert [phone for phone, _ in segments] == ["pau", "ow", "pau", "ow", "pau"]
     assert segments[2][1] == pytest.approx(segments[1][1] + TAIL_S + LEAD_S)
-    assert segments[-1][1] == pytest.approx(len(waveform) / RATE_HZ)
+    assert segments[-1][1] == pytest.approx(len(waveform) / SAMPLE_RATE_HZ)
 
 
 def test_the_level_is_as_asked_unless_it_would_clip() -> None:
-    noise = np.random.default_rng(0).normal(size=RATE_HZ).astype(np.float32)
+    noise = np.random.default_rng(0).normal(size=SAMPLE_RATE_HZ).astype(np.float32)
     assert 20 * np.log10(np.sqrt(np.mean(at_level(noise) ** 2))) == pytest.approx(corpus.LEVEL_DBFS, abs=0.01)
-    peaky = np.zeros(RATE_HZ, dtype=np.float32)
+    peaky = np.zeros(SAMPLE_RATE_HZ, dtype=np.float32)
     peaky[0] = 0.2
     assert at_level(peaky).max() == pytest.approx(1.0)
 
@@ -162,4 +167,4 @@ def test_flite_tells_when_each_phone_ends(tmp_path: Path) -> None:
     [spoken] = corpus.read_manifest(manifest)
     ends = [end for _, end in spoken.segments]
     assert [phone for phone, _ in spoken.segments] == ["pau", "w", "iy", "s", "iy", "pau", "y", "eh", "s", "pau"]
-    assert ends == sorted(ends) and ends[-1] == pytest.approx(spoken.samples / RATE_HZ, abs=1e-3)
+    assert ends == sorted(ends) and ends[-1] == pytest.approx(spoken.samples / SAMPLE_RATE_HZ, abs=1e-3)

@@ -167,13 +167,14 @@ def _transcript(waveform: Tensor, language: str) -> str:
     """What the recogniser hears; VoiceError if it is not there, hears nothing, or does not know the language."""
     from loquor.errors import MissingExtra, VoiceError
     from loquor.evaluation.transcriber import Moonshine
+    from loquor.models.codec import SAMPLE_RATE_HZ
 
     if language not in ("", "en"):
         raise VoiceError(
             f"the recogniser writes down English only, not {language!r}", hint='give --text "what is said"'
         )
     try:
-        heard = Moonshine().transcribe(waveform.numpy(), 24_000)
+        heard = Moonshine().transcribe(waveform.numpy(), SAMPLE_RATE_HZ)
     except MissingExtra as error:
         raise VoiceError(
             f"what is said in the recording is needed: {error}", hint=f'give --text "what is said", or {error.hint}'

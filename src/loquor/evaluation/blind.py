@@ -25,8 +25,8 @@ from loquor.evaluation.page import render
 from loquor.evaluation.report import Report
 from loquor.evaluation.sets import SOUNDS
 from loquor.evaluation.statistics import Difference, paired_difference
+from loquor.models.codec import SAMPLE_RATE_HZ
 
-RATE_HZ = 24_000
 WORTH = {"first": -1.0, "same": 0.0, "second": 1.0}
 LEFT, RIGHT, SAME = "left", "right", "same"  # what a listener can answer
 
@@ -152,4 +152,4 @@ def _sounds(system: Path) -> dict[str, tuple[Path, str]]:
 
 
 def _player(path: Path) -> str:
-    return player_uri(normalize_level(read(path, RATE_HZ)), RATE_HZ, is_lossless=True)
+    return player_uri(normalize_level(read(path, SAMPLE_RATE_HZ)), SAMPLE_RATE_HZ, is_lossless=True)

@@ -26,9 +26,8 @@ from loquor.evaluation.prosody import PitchTracker, pace_measures, pitch_measure
 from loquor.evaluation.sets import Item
 from loquor.evaluation.similarity import Embedding, SpeakerEncoder, similarity
 from loquor.evaluation.transcribers import open_transcriber
+from loquor.models.codec import SAMPLE_RATE_HZ
 from loquor.text.timing import estimated_s
-
-RATE_HZ = 24_000  # of references
 
 
 @dataclass
@@ -130,7 +129,7 @@ class Instruments:
             scores.measures["mel_cepstral_distance"] = found.decibel
 
     def _embedding_of(self, path: Path) -> Embedding:
-        return self._encoder.embed(read(path, RATE_HZ), RATE_HZ)
+        return self._encoder.embed(read(path, SAMPLE_RATE_HZ), SAMPLE_RATE_HZ)
 
     @cached_property
     def _encoder(self) -> SpeakerEncoder:

@@ -26,8 +26,8 @@ from loquor.evaluation.media import (
 )
 from loquor.evaluation.prosody import PitchTracker
 from loquor.evaluation.report import MEASURES, Case, Report, in_words, measure_of, values_of
+from loquor.models.codec import SAMPLE_RATE_HZ
 
-RATE_HZ = 24_000  # of players
 TEMPLATES = Path(__file__).parent / "pages"
 HEADLINES = ("wer", "cer", "right", "similarity", "consistency", "mos", "fault", "first_audio_ms_p50", "rtf_p50")
 SHOWN = (
@@ -102,13 +102,14 @@ def _sounds(report: Report, cases: Sequence[Case]) -> Iterator[tuple[str, Sound]
         tracker = None
     for case in cases:
         try:
-            waveform = read(report.sound_of(case), RATE_HZ)
+            waveform = read(report.sound_of(case), SAMPLE_RATE_HZ)
         except AudioError:  # nothing was said
             continue
-        seconds = len(waveform) / RATE_HZ
-        found = tracker.track(waveform, RATE_HZ) if tracker else None
+        seconds = len(waveform) / SAMPLE_RATE_HZ
+        found = tracker.track(waveform, SAMPLE_RATE_HZ) if tracker else None
         contour = contour_points(found.seconds, found.hertz, seconds) if found else []
-        yield case.id, Sound(player_uri(waveform, RATE_HZ), spectrogram_uri(waveform, RATE_HZ), contour, seconds)
+        player, spectrogram = player_uri(waveform, SAMPLE_RATE_HZ), spectrogram_uri(waveform, SAMPLE_RATE_HZ)
+        yield case.id, Sound(player, spectrogram, contour, seconds)
 
 
 def _plots(cases: Sequence[Case]) -> Iterator[str]:

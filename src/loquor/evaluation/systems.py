@@ -14,8 +14,7 @@ from loquor.evaluation.performance import Performance
 from loquor.evaluation.sets import Item
 from loquor.evaluation.speaking import SILENCE, LoadedModel, Performed, memory_held
 from loquor.evaluation.transcribers import open_transcriber
-
-RATE_HZ = 24_000
+from loquor.models.codec import SAMPLE_RATE_HZ
 
 
 class System(Protocol):
@@ -43,9 +42,9 @@ class Listener:
 
     def perform(self, item: Item) -> Performed:
         assert item.heard is not None
-        waveform, transcriber = read(item.heard, RATE_HZ), self._open(item.language)
+        waveform, transcriber = read(item.heard, SAMPLE_RATE_HZ), self._open(item.language)
         started = time.perf_counter()
-        text = transcriber.transcribe(waveform, RATE_HZ)
+        text = transcriber.transcribe(waveform, SAMPLE_RATE_HZ)
         took = time.perf_counter() - started
         return Performance(text=text, compute_s=took, **memory_held("cpu")), SILENCE
 
@@ -64,10 +63,10 @@ class Recorded:
         found, text = recording_of(self._path, item), self._texts.get(item.id)
         if found is None and text is None:
             raise InputError(f"{self._path} has nothing for {item.id}", hint="name recordings by the items' ids")
-        waveform = read(found, RATE_HZ) if found else SILENCE
+        waveform = read(found, SAMPLE_RATE_HZ) if found else SILENCE
         facts = Performance(
-            seconds=len(waveform) / RATE_HZ,
-            sample_rate_hz=RATE_HZ,
+            seconds=len(waveform) / SAMPLE_RATE_HZ,
+            sample_rate_hz=SAMPLE_RATE_HZ,
             text=text or "",
             imitates=item.prompt is not None,
         )

@@ -22,13 +22,13 @@ import soundfile
 
 from loquor.audio.resample import resample
 from loquor.errors import ConfigError, LoquorError
+from loquor.models.codec import SAMPLE_RATE_HZ
 from loquor.training.synthesis import Synthesiser, synthesiser
 from loquor.training.texts import Sources, corpus_texts, split_of
 
 logger = logging.getLogger(__name__)
 
 TEACHER = "festival:cmu_us_slt_arctic_hts"
-RATE_HZ = 24_000
 SHARD_UTTERANCES = 500
 LEAD_S, TAIL_S = 0.10, 0.25  # silence kept before and after; between two sentences their sum
 LEVEL_DBFS = -25.0  # RMS of an utterance, as VibeVoice normalises its audio
@@ -88,7 +88,7 @@ def build_corpus(
             done += job.result()
             write_manifest(manifest, done)
             if progress:
-                progress(CorpusProgress(len(done), len(texts), sum(u.samples for u in done) / RATE_HZ))
+                progress(CorpusProgress(len(done), len(texts), sum(u.samples for u in done) / SAMPLE_RATE_HZ))
     return manifest
 
 
@@ -132,7 +132,7 @@ def read_take(stem: Path) -> tuple[Samples, Segments]:
     waveform, rate_hz = soundfile.read(stem.with_suffix(".wav"), dtype="float32")
     rows = stem.with_suffix(".lab").read_text(encoding="ascii").split("#\n", 1)[1].splitlines()
     segments = [(phone, float(end_s)) for end_s, _, phone in (row.split() for row in rows)]
-    return resample(waveform, rate_hz, RATE_HZ), segments
+    return resample(waveform, rate_hz, SAMPLE_RATE_HZ), segments
 
 
 def trim(waveform: Samples, segments: Segments) -> tuple[Samples, Segments]:
@@ -145,11 +145,11 @@ def trim(waveform: Samples, segments: Segments) -> tuple[Samples, Segments]:
     if not voiced:
         raise ValueError("no speech in it")
     first_s, last_s = ends_s[voiced[0]], ends_s[voiced[-1] + 1]
-    start, stop = round((first_s - LEAD_S) * RATE_HZ), round((last_s + TAIL_S) * RATE_HZ)
+    start, stop = round((first_s - LEAD_S) * SAMPLE_RATE_HZ), round((last_s + TAIL_S) * SAMPLE_RATE_HZ)
     missing = max(0, -start), max(0, stop - len(waveform))
     trimmed = np.pad(waveform[max(0, start) : stop], missing)
     inner = [(phone, round(end - first_s + LEAD_S, 4)) for phone, end in segments[voiced[0] : voiced[-1] + 1]]
-    return trimmed, [(SILENCE, LEAD_S), *inner, (SILENCE, round(len(trimmed) / RATE_HZ, 4))]
+    return trimmed, [(SILENCE, LEAD_S), *inner, (SILENCE, round(len(trimmed) / SAMPLE_RATE_HZ, 4))]
 
 
 def join(takes: list[tuple[Samples, Segments]]) -> tuple[Samples, Segments]:
@@ -158,7 +158,7 @@ def join(takes: list[tuple[Samples, Segments]]) -> tuple[Samples, Segments]:
     begin_s = 0.0
     for waveform, part in takes:
         segments = segments[:-1] + [(phone, round(begin_s + end, 4)) for phone, end in part]
-        begin_s += len(waveform) / RATE_HZ
+        begin_s += len(waveform) / SAMPLE_RATE_HZ
     return np.concatenate([waveform for waveform, _ in takes]), segments
 
 

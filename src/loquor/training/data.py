@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from loquor.audio.resample import resample
 from loquor.errors import InputError
+from loquor.models.codec import SAMPLE_RATE_HZ
 from loquor.training.corpus import Utterance
 
 
@@ -42,7 +43,7 @@ class Corpus:
 
     @property
     def hours(self) -> float:
-        return sum(u.samples for u in self.utterances) / 24_000 / 3600
+        return sum(u.samples for u in self.utterances) / SAMPLE_RATE_HZ / 3600
 
     def bent(self, speed: float, indices: Sequence[int]) -> Corpus:
         """Some of the utterances, played at another speed: as of a speaker of another size."""
@@ -55,7 +56,7 @@ class Corpus:
         u = self.utterances[index]
         piece = self.shards[u.shard][u.start_samples : u.start_samples + round(u.samples * self.speed)]
         waveform = piece.astype(np.float32) / 32768
-        return torch.from_numpy(resample(waveform, round(24_000 * self.speed), 24_000).clip(-1, 1))
+        return torch.from_numpy(resample(waveform, round(SAMPLE_RATE_HZ * self.speed), SAMPLE_RATE_HZ).clip(-1, 1))
 
     def excerpt(self, generator: torch.Generator, samples: int) -> Tensor:
         """A random piece [1, samples]; an utterance shorter than that is followed by silence."""

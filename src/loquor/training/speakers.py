@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from loquor.engine.voice_making import REFERENCE_FRAMES, Reference
-from loquor.models.codec import Codec
+from loquor.models.codec import SAMPLE_RATE_HZ, Codec
 from loquor.text.phoneme_tokenizer import VOICES, PhonemeTokenizer
 from loquor.training.data import Corpus
 from loquor.training.latents import Latents, encode_corpus
@@ -94,7 +94,7 @@ class Examples:
             self.latents.append(Latents(latents_file(latents, speaker, split), corpus))
             self.at += [(number, i) for i in range(len(corpus))]
             self.ids += [torch.tensor([voice, *tokenizer.encode(u.text)]) for u in corpus.utterances]
-            frame_s = 3200 / 24_000
+            frame_s = 3200 / SAMPLE_RATE_HZ
             self.slots += [
                 phone_slots(u.segments, frames, frame_s, index)
                 for u, frames in zip(corpus.utterances, self.latents[-1].frames, strict=True)

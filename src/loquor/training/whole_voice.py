@@ -20,6 +20,7 @@ from loquor.checkpoints import write_text
 from loquor.configs import from_dict, read_json
 from loquor.engine.load import load
 from loquor.errors import ConfigError, InputError
+from loquor.models.codec import SAMPLE_RATE_HZ
 from loquor.training import embedded
 from loquor.training.corpus import CorpusProgress, Samples, build_corpus, read_manifest
 from loquor.training.data import Corpus
@@ -28,7 +29,6 @@ from loquor.training.synthesis import synthesiser
 from loquor.training.texts import Sources, corpus_texts
 
 MODEL, FIGURES = "model", "figures.json"
-RATE_HZ = 24_000
 LEAST_SENTENCES, LEAST_STEPS = 600, 2  # of a trial at a small scale; one sentence in a hundred is held out
 
 Said = Iterable[tuple[str, Samples, int]]  # text, waveform, sample rate in Hz
@@ -160,8 +160,12 @@ def measure(
         chosen = range(min(count, len(held_out)))
         texts = [held_out.utterances[i].text for i in chosen]
         spoken = (speaker.speak(text, voice, seed=i) for i, text in enumerate(texts))
-        ours = listen((text, speech.waveform.numpy(), RATE_HZ) for text, speech in zip(texts, spoken, strict=True))
-        teacher = listen((text, held_out.waveform(i).numpy(), RATE_HZ) for i, text in zip(chosen, texts, strict=True))
+        ours = listen(
+            (text, speech.waveform.numpy(), SAMPLE_RATE_HZ) for text, speech in zip(texts, spoken, strict=True)
+        )
+        teacher = listen(
+            (text, held_out.waveform(i).numpy(), SAMPLE_RATE_HZ) for i, text in zip(chosen, texts, strict=True)
+        )
         figures[voice] = {"sentences": len(texts)} | {
             name: {"wer": rate.wer, "interval": list(rate.interval)}
             for name, rate in (("model", ours), ("teacher", teacher))
@@ -171,7 +175,7 @@ def measure(
 
 def card(plan: Plan, corpora: Sequence[Path], figures: dict[str, Any]) -> str:
     """The model card, in Markdown."""
-    seconds = [sum(u.samples for u in read_manifest(folder / "manifest.jsonl")) / RATE_HZ for folder in corpora]
+    seconds = [sum(u.samples for u in read_manifest(folder / "manifest.jsonl")) / SAMPLE_RATE_HZ for folder in corpora]
 
     def rate(found: dict[str, Any]) -> str:
         low, high = found["interval"]

@@ -12,11 +12,11 @@ from loquor.evaluation.verification import plain
 from loquor.evaluation.verification.blocks import ALONE, FORMULA, IN_BFLOAT16, ROWS, WHOLE, drawn, narrow
 from loquor.evaluation.verification.checks import NARROW, NARROW_BOUND, Check, compare
 from loquor.evaluation.verification.steps import Step
-from loquor.models.codec import Codec, Decoder, Encoder
+from loquor.models.codec import SAMPLE_RATE_HZ, Codec, Decoder, Encoder
 
 FRAMES = 4
 PIECES = (1, 2, 1)  # frames of a stream
-PITCH_HZ, SAMPLE_RATE_HZ = 120.0, 24_000
+PITCH_HZ = 120.0
 LEVEL_DB = 20.0  # by which what a trained codec gives back may be louder or softer
 
 

@@ -23,9 +23,10 @@ from rich.progress import track
 
 from loquor.checkpoints import write_atomically, write_text
 from loquor.errors import InputError, LoquorError
+from loquor.models.codec import SAMPLE_RATE_HZ
 from loquor.models.vita.prompt import LUKE, SPEAK, TRANSCRIBE
 from loquor.models.vita.vocabulary import AUDIO_TAG
-from loquor.training.corpus import RATE_HZ, TEACHER, at_level, read_take, trim
+from loquor.training.corpus import TEACHER, at_level, read_take, trim
 from loquor.training.synthesis import Synthesiser, synthesiser
 
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -135,7 +136,7 @@ def _keep(take: Path, path: Path, text: str, teacher: Synthesiser) -> None:
         waveform = at_level(trim(*read_take(take))[0])
     except (OSError, soundfile.LibsndfileError, ValueError) as error:
         raise InputError(f"{teacher.voice} cannot say {text!r}: {error}", hint=teacher.install) from None
-    write_atomically(path, lambda partial: soundfile.write(partial, waveform, RATE_HZ, "PCM_16", format="WAV"))
+    write_atomically(path, lambda partial: soundfile.write(partial, waveform, SAMPLE_RATE_HZ, "PCM_16", format="WAV"))
 
 
 def build(out: Path, count: int, held_out: int, teacher: Synthesiser, seed: int) -> Iterator[str]:
