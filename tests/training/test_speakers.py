@@ -66,6 +66,13 @@ def test_every_utterance_is_heard_as_it_is_and_at_one_other_speed(corpus: Path) 
     assert sorted(heard, key=int) == [u.id for u in Corpus(corpus).utterances]
 
 
+def test_in_a_small_corpus_every_speed_is_heard_too(corpus: Path) -> None:
+    manifest = corpus / "manifest.jsonl"
+    manifest.write_text("\n".join(manifest.read_text().splitlines()[:4]))
+    heard = [[u.id for u in speaker.utterances("train").utterances] for speaker in speakers([corpus])[1:]]
+    assert heard == [["0"], ["1"], ["2"], ["3"], ["0"], ["1"]]
+
+
 def test_a_reference_is_other_speech_of_the_same_speaker(examples: Examples) -> None:
     generator = torch.Generator().manual_seed(0)
     shown = [examples.example(i, generator) for i in range(len(examples)) for _ in range(3)]

@@ -42,8 +42,8 @@ class Speaker:
         whole = Corpus(self.corpus, split)
         if self.speed == 1:
             return whole
-        mine = SPEEDS.index(self.speed)
-        return whole.bent(self.speed, [i for i in range(len(whole)) if i % len(SPEEDS) == mine])
+        mine = SPEEDS.index(self.speed)  # of a corpus smaller than that, one that others have as well
+        return whole.bent(self.speed, range(mine, len(whole), len(SPEEDS)) or [mine % len(whole)])
 
 
 def speakers(corpora: Sequence[Path]) -> list[Speaker]:
