@@ -32,7 +32,8 @@ pytestmark = pytest.mark.skipif(not SCRIPT.exists(), reason="loquor is not insta
 
 def run(command: str, folder: Path) -> str:
     path = f"{SCRIPT.parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "COLUMNS": "120", "LOQUOR_VOICES": str(folder / "voices")}
+    own = {"LOQUOR_VOICES": str(folder / "voices"), "LOQUOR_CACHE": str(folder / "cache")}
+    environment = os.environ | {"PATH": path, "COLUMNS": "120"} | own
     done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}: {done.stderr}"
     return done.stdout

@@ -63,7 +63,6 @@ class Branch:
 class View:
     """What the queries of a branch see, the same in all layers."""
 
-    rotation: tuple[Node, Node]  # cosines and sines [B, T, 1, D]
     past: Node  # what is added to scores [B, 1, 1, L] of the past
     new: Node  # and [1, 1, G T, T] of the new
 
@@ -76,11 +75,13 @@ def stack(
     rows = [op.reshape(branch.x, integers(-1, hidden), False) for branch in branches]
     counts = [op.shape_of(row) for row in rows]
     views = [_view(config, branch) for branch in branches]
+    rotation = _rotation(config, branches)
     x = _together(rows)
     new: list[list[Node]] = [[] for _ in branches]
     for i in range(layers):
         prefix = f"{name}.{i}"
         qkv = weights.linear(rms_normalised(x, config.rms_norm_eps), f"{prefix}.qkv")
+        qkv = _rotated(config, qkv, rotation)
         attended = []
         for branch, view, fresh, mine in zip(branches, views, new, _apart(qkv, counts), strict=True):
             y, keys, values = _attend(config, branch, i, view, mine)
@@ -108,17 +109,39 @@ def _apart(x: Node, counts: Sequence[Node]) -> list[Node]:
     return [sliced(x, 0, border, 0), sliced(x, border, END, 0)]
 
 
-def _view(config: Qwen2Config, branch: Branch) -> View:
+def _steps(branch: Branch) -> Node:
+    """0 to T - 1, [T]"""
+    count = op.squeeze(size(branch.x, 1), integers(0))
+    return op.range(op.constant(np.int64(0)), count, op.constant(np.int64(1)), "i64")
+
+
+def _rotation(config: Qwen2Config, branches: Sequence[Branch]) -> list[Node]:
+    """Cosines and sines of every row's position, [rows, 1, D]."""
     positions = torch.arange(config.max_position_embeddings)[None]
     tables = RotaryTable(config.width, config.rope_theta)(positions, torch.float32)
-    steps = op.range(
-        op.constant(np.int64(0)), op.squeeze(size(branch.x, 1), integers(0)), op.constant(np.int64(1)), "i64"
-    )
-    index = op.add(op.unsqueeze(branch.length, integers(1)), steps)
-    cos, sin = (
-        op.unsqueeze(op.gather(op.constant(table[0, 0].numpy()), index, op.constant(0)), integers(2))
+    places = [op.add(op.unsqueeze(branch.length, integers(1)), _steps(branch)) for branch in branches]
+    index = _together([op.reshape(place, integers(-1), False) for place in places])
+    return [
+        op.unsqueeze(op.gather(op.constant(table[0, 0].numpy()), index, op.constant(0)), integers(1))
         for table in tables
+    ]
+
+
+def _rotated(config: Qwen2Config, qkv: Node, rotation: Sequence[Node]) -> Node:
+    """Rows [rows, (heads + 2 H_kv) D] to [rows, heads + 2 H_kv, D], queries and keys turned by their positions, as
+    `loquor.nn.attention.rotate` does: once for all branches."""
+    heads, kv_heads, width = config.num_attention_heads, config.num_key_value_heads, config.width
+    turning, values = split(
+        op.reshape(qkv, integers(-1, heads + 2 * kv_heads, width), False), 1, (heads + kv_heads, kv_heads)
     )
+    first, second = split(turning, 2, (width // 2, width // 2))
+    cos, sin = rotation
+    turned = op.add(op.multiply(turning, cos), op.multiply(op.concat([second, first], 2), sin))
+    return op.concat([turned, values], 1)
+
+
+def _view(config: Qwen2Config, branch: Branch) -> View:
+    steps = _steps(branch)
     places = op.range(
         op.constant(np.int64(0)), op.squeeze(size(branch.keys[0], 2), integers(0)), op.constant(np.int64(1)), "i64"
     )
@@ -127,17 +150,16 @@ def _view(config: Qwen2Config, branch: Branch) -> View:
     group = config.num_attention_heads // config.num_key_value_heads
     nothing, hidden = scalar(0.0), scalar(HIDDEN)
     new = op.tile(op.select(is_past, nothing, hidden), integers(group, 1))
-    return View((cos, sin), op.select(is_there, nothing, hidden), op.unsqueeze(new, integers(0, 1)))
+    return View(op.select(is_there, nothing, hidden), op.unsqueeze(new, integers(0, 1)))
 
 
 def _attend(config: Qwen2Config, branch: Branch, i: int, view: View, qkv: Node) -> tuple[Node, Node, Node]:
-    """Rows [B T, (heads + 2 H_kv) D] to rows [B T, heads D], and the new keys and values [B, H_kv, T, D]. Queries that
+    """Rows [B T, heads + 2 H_kv, D] to rows [B T, heads D], and the new keys and values [B, H_kv, T, D]. Queries that
     share a key head stand beside each other in time."""
     heads, kv_heads, width = config.num_attention_heads, config.num_key_value_heads, config.width
     batch, steps = size(branch.x, 0), size(branch.x, 1)
     shape = op.concat([batch, steps, integers(heads + 2 * kv_heads, width)], 0)
     q, k, v = split(op.reshape(qkv, shape, False), 2, (heads, kv_heads, kv_heads))
-    q, k = _rotated(q, view, width), _rotated(k, view, width)
     shape = op.concat([batch, steps, integers(kv_heads, heads // kv_heads, width)], 0)
     q = op.transpose(op.reshape(q, shape, False), integers(0, 2, 3, 1, 4))
     q = op.reshape(q, op.concat([batch, integers(kv_heads, -1, width)], 0), False)
@@ -151,13 +173,6 @@ def _attend(config: Qwen2Config, branch: Branch, i: int, view: View, qkv: Node) 
     shape = op.concat([batch, integers(kv_heads, heads // kv_heads), steps, integers(width)], 0)
     y = op.transpose(op.reshape(y, shape, False), integers(0, 3, 1, 2, 4))
     return op.reshape(y, integers(-1, heads * width), False), k, v
-
-
-def _rotated(x: Node, view: View, width: int) -> Node:
-    """x [B, T, heads, D] turned by its position, as `loquor.nn.attention.rotate` does."""
-    cos, sin = view.rotation
-    first, second = split(x, 3, (width // 2, width // 2))
-    return op.add(op.multiply(x, cos), op.multiply(op.concat([second, first], 3), sin))
 
 
 def text_model(weights: Weights, config: Qwen2Config, text_type: int) -> ov.Model:
