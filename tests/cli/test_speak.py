@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from loquor.audio.watermark import Marker
+from loquor.engine.speaker import Speaker
 
 FRAME_S = 3200 / 24_000
 
@@ -226,17 +227,25 @@ def test_a_model_may_name_its_own_defaults(loquor, toy_folder, tmp_path):
     assert json.loads((toy_folder / "loquor.json").read_text())["voice"] == voice.name
 
 
-def test_it_speaks_as_fast_as_asked_and_marks_that(loquor, toy_folder):
+def test_it_speaks_as_fast_as_asked_and_marks_that(loquor, toy_folder, monkeypatch):
     pytest.importorskip("libsonic", reason="the tempo extra is not installed")
     text = "One two three four five six seven. " * 4
+    stream, take = Speaker.stream, []
+
+    def one_take(speaker, *asked, **sampling):
+        """The same for both: a toy, which hears itself, and what looks for its periods make much of a rounding."""
+        take.extend([] if take else stream(speaker, *asked, **sampling))
+        yield from take
+
     sounds = {}
     for name, options in {"own": (), "fast": ("--speed", "2"), "bare": ("--speed", "2", "--no-watermark")}.items():
+        if options:
+            monkeypatch.setattr(Speaker, "stream", one_take)
         done = loquor("speak", text, "-m", toy_folder, "-o", f"{name}.wav", *options, "--json")
         sounds[name], _ = soundfile.read(f"{name}.wav", dtype="float32")
         assert done.json["seconds"] == pytest.approx(len(sounds[name]) / 24_000)
-    assert 2 * len(sounds["fast"]) == pytest.approx(len(sounds["own"]), rel=0.05)
-    length = min(len(sounds["bare"]), len(sounds["fast"]))  # rounding may move a period by a sample
-    bare, fast = sounds["bare"][:length], sounds["fast"][:length]
+    bare, fast = sounds["bare"], sounds["fast"]
+    assert 2 * len(fast) == pytest.approx(len(sounds["own"]), rel=0.05)
     off = np.abs(Marker(24_000).mark(bare) - fast)
     assert np.median(off) < 2 / 32767 < np.median(np.abs(bare - fast))  # rounded, and some clipped
     done = loquor("speak", text, "-m", "nowhere", "--speed", "9")

@@ -44,7 +44,7 @@ VOICE_HELP = (
     "does a VITA-Audio model, which has a voice of its own too."
 )
 GUIDANCE_HELP = "Classifier-free guidance scale, 0 to 20; 1.0 is off.  [default: the model's own, else 1.5 or 1.3]"
-SPEED_HELP = "Times the voice's own speed, at its own pitch, 0.25 to 4; needs loquor[serve]."
+SPEED_HELP = "Times the voice's own speed, at its own pitch, 0.25 to 4; needs loquor[tempo]."
 STEPS_HELP = "Solver steps per frame, 1 to 200.  [default: the model's own, else 5 or 10]"
 
 Text = Annotated[
