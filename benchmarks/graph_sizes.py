@@ -17,7 +17,7 @@ import numpy as np
 import openvino as ov
 import torch
 
-from loquor.backends.openvino.backend import ONE_THREAD
+from loquor.backends.openvino.backend import Pass
 from loquor.backends.openvino.graph import Weights
 from loquor.backends.openvino.language_model import speech_model
 from loquor.evaluation.speed.realtime import model_of_shape, tensors_of
@@ -26,18 +26,16 @@ STREAMS, FRAMES, CACHE, SPOKEN = 1, 1, 512, 250
 PASSES = 4  # a round
 
 
-def ready(model: ov.Model, sizes: dict[str, list[int]]) -> ov.InferRequest:
-    request = ov.Core().compile_model(model, "CPU", ONE_THREAD).create_infer_request()
-    for node in model.inputs:
-        name = node.get_any_name()
-        full = np.full(sizes[name], SPOKEN, np.int64) if name.endswith("length") else np.zeros(sizes[name], np.float32)
-        request.set_tensor(name, ov.Tensor(full))
-    return request
+def ready(model: ov.Model, sizes: dict[str, list[int]]) -> Pass:
+    graph = Pass(model)
+    for name, size in sizes.items():
+        graph.give(name, torch.full(size, SPOKEN) if name.endswith("length") else torch.zeros(size))
+    return graph
 
 
-def pass_ms(request: ov.InferRequest) -> float:
+def pass_ms(graph: Pass) -> float:
     began = time.perf_counter()
-    request.infer(share_outputs=True)
+    graph.run()
     return (time.perf_counter() - began) * 1e3
 
 
@@ -58,12 +56,12 @@ def main() -> None:
     names = [node.get_any_name() for node in graphs["sizes open"].inputs]
     sizes = {name: of_name[name.rpartition(".")[2]] for name in names}
     graphs["sizes fixed"].reshape({name: ov.PartialShape(size) for name, size in sizes.items()})
-    requests = {title: ready(graph, sizes) for title, graph in graphs.items()}
-    taken = dict[str, list[float]]((title, []) for title in requests)
+    passes = {title: ready(graph, sizes) for title, graph in graphs.items()}
+    taken = dict[str, list[float]]((title, []) for title in passes)
     for _ in range(options.rounds):
-        for title, request in requests.items():
-            pass_ms(request)  # the other graph has used the caches
-            taken[title].append(float(np.median([pass_ms(request) for _ in range(PASSES)])))
+        for title, graph in passes.items():
+            pass_ms(graph)  # the other graph has used the caches
+            taken[title].append(float(np.median([pass_ms(graph) for _ in range(PASSES)])))
     for title, times in taken.items():
         print(f"{title:12} {np.median(times):.1f} ms")
     ratios = np.divide(taken["sizes open"], taken["sizes fixed"])

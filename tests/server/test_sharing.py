@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from functools import partial
+from http.client import HTTPResponse
 from pathlib import Path
 
 import httpx2
@@ -43,30 +43,11 @@ def asked(running: Running, text: str, read_bytes: int = 4096) -> socket.socket:
     return client
 
 
-def read_whole(client: socket.socket) -> str:
-    """A reply of a stated length, headers and body, however it was cut on its way."""
-    told = ""
-    while not (length := re.search(r"content-length: (\d+)", told)) or len(told.partition("\r\n\r\n")[2]) < int(
-        length[1]
-    ):
-        part = client.recv(1 << 12)
-        assert part, "the connection broke"
-        told += part.decode()
-    return told
-
-
-def read_all(client: socket.socket) -> bytes:
-    """The body of a chunked reply, to its end."""
-    data = b""
-    while not data.endswith(b"0\r\n\r\n"):
-        part = client.recv(1 << 16)
-        assert part, "the connection broke"
-        data += part
-    rest, body = data.split(b"\r\n\r\n", 1)[1], b""
-    while not rest.startswith(b"0\r\n"):
-        size, rest = rest.split(b"\r\n", 1)
-        body, rest = body + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
-    return body
+def reply_to(client: socket.socket) -> tuple[HTTPResponse, bytes]:
+    """What it is told, to the end, however it was cut on its way."""
+    reply = HTTPResponse(client)
+    reply.begin()
+    return reply, reply.read()
 
 
 def test_a_client_that_hangs_up_is_gone_within_two_frames(serve: Serve, paced: Speaker) -> None:
@@ -109,8 +90,8 @@ def test_one_address_does_not_keep_others_out_of_the_queue(serve: Serve, paced: 
         with httpx2.Client(transport=there, timeout=60) as other:
             modest = threads.submit(other.post, f"{running.url}/v1/audio/speech", json=body)
             assert within(10, lambda: waiting() == ["127.0.0.1", "127.0.0.1", "127.0.0.2"])
-            told = read_whole(greedy[-1])
-            assert " 429 " in told and "retry-after" in told and "your newest lost its place" in told
+            refused, told = reply_to(greedy[-1])
+            assert refused.status == 429 and "retry-after" in refused.headers and b"your newest lost its place" in told
             for client in greedy:
                 client.close()
             assert modest.result(60).status_code == 200
@@ -132,7 +113,7 @@ def test_a_slow_reader_holds_only_its_own_stream(
         reply = running.client().audio.speech.create(model="toy", voice="Toy", input="Hello.", response_format="pcm")
         assert len(reply.content) >= 2 * HOP
     assert stream.frames == stands_at and room <= lane.events.qsize() < room + GROUP  # groups are handed out whole
-    heard = torch.frombuffer(bytearray(read_all(slow)), dtype=torch.int16)  # it goes on where it stood
+    heard = torch.frombuffer(bytearray(reply_to(slow)[1]), dtype=torch.int16)  # it goes on where it stood
     assert len(heard) == len(whole) > 2 * stands_at * HOP
     assert (heard / 32767 - whole.clamp(-1, 1)).abs().max() < CLOSE
     slow.close()
